@@ -1,0 +1,1 @@
+"""edgetl-runtime: learns a small head on a frozen network, on the device."""
