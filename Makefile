@@ -1,0 +1,57 @@
+# The daily commands. Everything they make lies in .venv/ and build/.
+
+# The newest Python that both torch and edgetl run on and that can make a venv; override: make PYTHON=/path/to/python3.12
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.10 python3; do $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+
+# Each is benchmarks/NAME.py (dashes become underscores); it prints its figures and writes build/evidence/NAME.json.
+EVIDENCE := extractors preprocess bench own-data bad-input bench-heads fewshot
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test nightly lint clean $(EVIDENCE)
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z$$()A-Z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/ready ## the whole loop on real digits: train, freeze, pack, and a device that learns
+	@echo "== the demo: under five minutes on two cores"
+	.venv/bin/edgetl demo
+
+test: lint ## ruff, mypy and the tests of the commit tier: what CI runs
+	@echo "== pytest, the commit tier"
+	.venv/bin/python -m pytest -m "not slow"
+
+nightly: lint ## every test, with many more random examples
+	@echo "== pytest, all tiers"
+	HYPOTHESIS_PROFILE=nightly .venv/bin/python -m pytest
+
+lint: .venv/ready ## ruff and strict mypy
+	@echo "== ruff and mypy"
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+extractors: ## every backbone that is promised: exports, and torch against onnxruntime
+preprocess: ## preprocessing against torchvision's: grey levels apart, and speed
+bench:      ## the device process: memory, start-up, latency, beside torch running the same model
+own-data:   ## real ImageNet weights and real images: build, learn, predict
+bad-input:  ## what each kind of bad input is answered with
+bench-heads: ## the heads beside scikit-learn's and river's: exactness and cost
+fewshot:    ## accuracy after 1, 5 and 10 labels a class, over seeds
+
+$(EVIDENCE): .venv/ready
+	@echo "== measuring; the figures also go to build/evidence/$@.json"
+	.venv/bin/python -m benchmarks.$(subst -,_,$@)
+
+clean: ## remove what was built and measured (the installed .venv stays: rm -r .venv)
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find edgetl runtime tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made once, and again when a list of dependencies changes.
+.venv/ready: pyproject.toml runtime/pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python 3.10 to 3.13 with venv on PATH: install one (Debian: apt install python3-venv), or say make PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "== making .venv with $(PYTHON)"
+	$(PYTHON) -m venv .venv
+	@echo "== installing both packages and their tools into .venv: torch is large, the first time takes minutes"
+	.venv/bin/python -m pip install --quiet --editable "runtime[onnxruntime,sign]" --editable ".[dev]"
+	@touch $@
