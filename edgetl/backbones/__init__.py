@@ -1,0 +1,77 @@
+"""Backbones: a table of source -> (module, third-party import, how to get it). Adding one is a row and a file."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, cast
+
+from edgetl.backbones.module import from_module
+from edgetl.backbones.request import Request
+from edgetl.errors import BackboneError, MissingPackageError
+
+if TYPE_CHECKING:
+    from edgetl.features import Extractor
+
+__all__ = ["SOURCES", "extractor", "from_module"]
+
+
+class _Source(Protocol):
+    def build(self, request: Request) -> Extractor: ...
+
+
+# What stands before "/" or ":" in a name -> (module with `build`, third-party import, how to get it)
+SOURCES: dict[str, tuple[str, str, str]] = {
+    "onnx": ("edgetl.backbones.onnx", "onnx", 'pip install "edgetl"'),
+    "timm": ("edgetl.backbones.timm", "timm", 'pip install "edgetl[timm]"'),
+    "torchvision": ("edgetl.backbones.torchvision", "torchvision", 'pip install "edgetl"'),
+}
+
+
+def extractor(
+    name: str,
+    weights: str | None = None,
+    *,
+    output: str | None = None,
+    mean: float | Sequence[float] | None = None,
+    scale: float | Sequence[float] | None = None,
+    size: int | Sequence[int] | None = None,
+    resize: int | str | None = None,
+    interpolation: str | None = None,
+    channels: str | None = None,
+) -> Extractor:
+    """A pretrained network, cut at its classifier: one sample (H, W, C) -> D features.
+
+    `name` is "torchvision/<model>", "timm/<model>" or "onnx:<path>". `weights` is None for random ones
+    (always the same), "DEFAULT" for the download of torchvision or timm, or the path of a .pth, .pt, .th or
+    .safetensors file. `output` names the feature tensor of an ONNX graph.
+
+    The rest overrides what the weights declare. `mean` and `scale` are in pixel units, one figure or one a
+    channel in the order of the network: input = (pixel - mean) * scale. `size` is a side or (height, width)
+    (for an ONNX that takes no image: the shape of one sample); `resize` the shorter side before the centre
+    crop, or "stretch"; `channels` "RGB", "BGR" or "L", or "array" for an ONNX whose input only looks like an
+    image. Raises BackboneError, WeightsError (a BackboneError) or MissingPackageError.
+    """
+    source = name.partition(":")[0] if name.startswith("onnx:") else name.partition("/")[0]
+    if source not in SOURCES or len(name) <= len(source) + 1:
+        known = ["onnx:<path>", "timm/<model>", "torchvision/<model>"]
+        raise BackboneError(f"no backbone {name!r}; a name is one of {', '.join(known)}")
+    module, package, get = SOURCES[source]
+    try:
+        importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(f"backbone {name!r} needs the package {package}: {get}") from error
+    builder = cast(_Source, importlib.import_module(module))
+    return builder.build(
+        Request(
+            name=name,
+            weights=weights,
+            output=output,
+            mean=mean,
+            scale=scale,
+            size=size,
+            resize=resize,
+            interpolation=interpolation,
+            channels=channels,
+        )
+    )

@@ -1,0 +1,47 @@
+"""Every error that the host raises on purpose, named for what the user can do about it.
+
+    EdgetlError (edgetl_runtime.errors)
+    ├── MissingPackageError   an optional third-party package is not installed: the message says how to get it
+    ├── DatasetError          a dataset cannot be used
+    ├── BackboneError         no such backbone, or it cannot be cut or built as asked
+    │   └── WeightsError          its weights cannot be fetched, read, or do not fit
+    ├── ExportError           a graph that cannot be made, or that a device would refuse
+    └── ParityError           two engines do not give the same features or decisions
+"""
+
+from __future__ import annotations
+
+from edgetl_runtime.errors import EdgetlError
+
+__all__ = [
+    "BackboneError",
+    "DatasetError",
+    "ExportError",
+    "MissingPackageError",
+    "ParityError",
+    "WeightsError",
+]
+
+
+class MissingPackageError(EdgetlError):
+    """A third-party package that this job needs is not installed."""
+
+
+class DatasetError(EdgetlError):
+    """A dataset cannot be used: missing, empty, of one class only, or of the wrong shape."""
+
+
+class BackboneError(EdgetlError):
+    """There is no such backbone, or it cannot be built or cut as asked."""
+
+
+class WeightsError(BackboneError):
+    """Pretrained weights cannot be fetched or read, or do not fit the backbone."""
+
+
+class ExportError(EdgetlError):
+    """A graph cannot be exported, or is one that a device would refuse."""
+
+
+class ParityError(EdgetlError):
+    """Two engines do not give the same features or decisions within the tolerance."""
