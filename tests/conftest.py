@@ -1,4 +1,4 @@
-"""Shared by all rooms. Imported on Python 3.8 without torch too: pytest, hypothesis and the standard library."""
+"""Shared by all rooms; also imported on Python 3.8 without torch."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, settings
 
 # No deadline anywhere: time on a shared machine is no property of the code. The commit tier draws the same
 # examples at every run, so that a red run is the commit's doing; the nightly tier looks for new ones.
+_SLOW = [HealthCheck.too_slow]
 settings.register_profile(
-    "commit", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+    "commit", deadline=None, derandomize=True, database=None, suppress_health_check=_SLOW
 )
-settings.register_profile("nightly", deadline=None, max_examples=500, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("nightly", deadline=None, max_examples=500, suppress_health_check=_SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "commit"))
 
 
