@@ -1,0 +1,56 @@
+"""What a label may be, and the one order in which classes stand everywhere."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, List, Sequence, Tuple, Union
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl_runtime.errors import LabelError
+from edgetl_runtime.types import Label
+
+__all__ = ["MAX_LABEL_CHARACTERS", "checked_label", "checked_labels", "label_array", "ordered_labels"]
+
+MAX_LABEL_CHARACTERS = 256
+
+
+def checked_label(label: Any) -> Label:
+    """The label as a Python str or int; raises LabelError when it is empty, too long or of another type."""
+    if isinstance(label, str):
+        if not label.strip():
+            raise LabelError("a label is empty; give the class a name")
+        if len(label) > MAX_LABEL_CHARACTERS:
+            raise LabelError(f"a label has {len(label)} characters; {MAX_LABEL_CHARACTERS} are allowed")
+        return str(label)
+    if isinstance(label, (int, np.integer)) and not isinstance(label, (bool, np.bool_)):
+        number = int(label)
+        if not -(2**63) <= number < 2**63:
+            raise LabelError(f"the label {number} does not fit in 64 bits")
+        return number
+    raise LabelError(f"a label must be a str or an int; got {type(label).__name__}: {str(label)[:80]!r}")
+
+
+def checked_labels(labels: Union[Sequence[Any], NDArray[Any]], count: int) -> List[Label]:
+    """Exactly `count` checked labels; raises LabelError."""
+    if isinstance(labels, (str, bytes)) or not hasattr(labels, "__len__"):
+        raise LabelError(f"labels must be a sequence, one for each of {count} samples; got {type(labels).__name__}")
+    if len(labels) != count or getattr(labels, "ndim", 1) != 1:
+        raise LabelError(f"labels must be one for each of {count} samples; got {np.shape(labels)}")
+    return [checked_label(label) for label in labels]
+
+
+def ordered_labels(labels: Iterable[Label]) -> Tuple[Label, ...]:
+    """The distinct labels in the order that every record here uses: integers by size, then strings."""
+    return tuple(sorted(set(labels), key=lambda label: (isinstance(label, str), label)))
+
+
+def label_array(labels: Sequence[Label]) -> NDArray[Any]:
+    """Labels (K) as an array of integers or strings when they are all one, else of objects."""
+    if labels and all(isinstance(label, int) for label in labels):
+        return np.array(labels, dtype=np.int64)
+    if labels and all(isinstance(label, str) for label in labels):
+        return np.array(labels)
+    mixed = np.empty(len(labels), dtype=object)
+    mixed[:] = labels
+    return mixed
