@@ -1,1 +1,44 @@
-"""edgetl, the host side: take a pretrained network to a robot and let it go on learning there."""
+"""edgetl, the host side: take a pretrained network to a robot and let it go on learning there.
+
+import edgetl
+
+extractor = edgetl.extractor("torchvision/mobilenet_v2", weights="weights.safetensors")
+edgetl.build(extractor, edgetl.dataset("photos/"), out="birds.edgetl")
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgetl.backbones import extractor
+    from edgetl.data import Dataset, dataset
+    from edgetl.features import Extractor
+    from edgetl.pack import BuildResult, build
+
+__version__ = "0.1.0"
+
+__all__ = ["BuildResult", "Dataset", "Extractor", "build", "dataset", "extractor"]
+
+# Loaded when first asked for, so that `edgetl --help` is instant.
+_HOMES = {
+    "BuildResult": "pack",
+    "Dataset": "data",
+    "Extractor": "features",
+    "build": "pack",
+    "dataset": "data",
+    "extractor": "backbones",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgetl' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"edgetl.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

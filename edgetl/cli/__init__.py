@@ -1,0 +1,58 @@
+"""The command `edgetl`: one file a command, each imported only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+
+from edgetl_runtime.errors import EdgetlError
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "demo": "the whole loop on real digits: train, freeze, pack, and a device that learns",
+    "build": "a pretrained backbone and your data -> one bundle for a device",
+    "inspect": "check a bundle and say what is in it",
+    "keygen": "make a key pair to sign bundles with",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; 0 when it worked, 1 on an error (one line says what to do), 2 on wrong usage."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="edgetl",
+        description="Take a pretrained network to a robot and let it go on learning there.",
+        epilog="example: edgetl build --backbone torchvision/mobilenet_v2 --data photos/ --out birds.edgetl",
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, description in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=description, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        if name in arguments:
+            module = importlib.import_module(f"edgetl.cli.{name}")
+            command.epilog = f"example:\n  {module.EXAMPLE}"
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+            command.add_argument("--json", action="store_true", help="print one JSON document")
+            command.add_argument("--verbose", action="store_true", help="say more on stderr")
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if chosen.verbose else logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        return int(chosen.run(chosen))
+    except EdgetlError as error:
+        print(f"edgetl {chosen.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _version() -> str:
+    from edgetl import __version__
+
+    return f"edgetl {__version__}"

@@ -1,1 +1,62 @@
-"""edgetl-runtime: learns a small head on a frozen network, on the device."""
+"""edgetl-runtime: learns a small head on a frozen network, on the device, with NumPy and one inference engine.
+
+import edgetl_runtime as rt
+
+with rt.open("birds.edgetl", state_dir="state/") as session:
+    session.predict(frame).label
+    session.learn(frame, "kestrel")      # durable when it returns
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, List
+
+if TYPE_CHECKING:
+    from edgetl_runtime.bundle import Bundle, read_bundle
+    from edgetl_runtime.errors import EdgetlError
+    from edgetl_runtime.heads import fit_head
+    from edgetl_runtime.session import Session
+    from edgetl_runtime.session import open_session as open
+    from edgetl_runtime.statistics import Statistics
+    from edgetl_runtime.types import Prediction, TensorSpec
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Bundle",
+    "EdgetlError",
+    "Prediction",
+    "Session",
+    "Statistics",
+    "TensorSpec",
+    "fit_head",
+    "open",
+    "read_bundle",
+]
+
+# Loaded when first asked for, so that `import edgetl_runtime` costs next to nothing.
+_HOMES = {
+    "Bundle": ("bundle", "Bundle"),
+    "EdgetlError": ("errors", "EdgetlError"),
+    "Prediction": ("types", "Prediction"),
+    "Session": ("session", "Session"),
+    "Statistics": ("statistics", "Statistics"),
+    "TensorSpec": ("types", "TensorSpec"),
+    "fit_head": ("heads", "fit_head"),
+    "open": ("session", "open_session"),
+    "read_bundle": ("bundle", "read_bundle"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgetl_runtime' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = getattr(importlib.import_module(f"edgetl_runtime.{module}"), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> List[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,72 @@
+"""The command `edgetl-runtime`: one file a command, each imported only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from typing import Dict, List, Optional
+
+from edgetl_runtime.errors import EdgetlError
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS: Dict[str, str] = {
+    "install": "verify a bundle, install it in a state folder and check its golden samples",
+    "predict": "say what images show",
+    "learn": "learn labelled images; durable when it returns",
+    "status": "what is installed and what was learnt",
+    "forget": "remove what was learnt from a sample, a label or a source, exactly",
+    "trust": "provision the public keys whose bundles this device accepts",
+}
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run one command; 0 when it worked, 1 on an error (one line says what to do), 2 on wrong usage."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="edgetl-runtime",
+        description="Learns a small head on a frozen network, on the device.",
+        epilog="example: edgetl-runtime install birds.edgetl && edgetl-runtime predict photo.jpg",
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, description in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=description, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        if name in arguments:
+            module = importlib.import_module(f"edgetl_runtime.cli.{name}")
+            command.epilog = f"example:\n  {module.EXAMPLE}"
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+            _add_common(command)
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if chosen.verbose else logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        return int(chosen.run(chosen))
+    except EdgetlError as error:
+        print(f"edgetl-runtime {chosen.command}: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; what was acknowledged is kept", file=sys.stderr)
+        return 130
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    default = os.environ.get("EDGETL_STATE", "edgetl-state")
+    command.add_argument("--state", metavar="DIR", default=default, help=f"state folder (default: {default})")
+    command.add_argument("--allow-unsigned", action="store_true", help="accept a bundle that nobody signed")
+    command.add_argument("--json", action="store_true", help="print one JSON document")
+    command.add_argument("--verbose", action="store_true", help="say more on stderr")
+
+
+def _version() -> str:
+    from edgetl_runtime import __version__
+
+    return f"edgetl-runtime {__version__}"

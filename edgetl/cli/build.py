@@ -1,0 +1,118 @@
+"""`edgetl build`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import Any
+
+from edgetl.cli.progress import shown_progress
+from edgetl.pack import BuildResult, build
+
+__all__ = ["EXAMPLE", "add_arguments", "run"]
+
+EXAMPLE = (
+    "edgetl build --backbone torchvision/mobilenet_v2 --weights mobilenet_v2.safetensors"
+    " --data photos/ --out birds.edgetl"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of this command."""
+    parser.add_argument(
+        "--backbone", required=True, metavar="NAME", help="torchvision/<model>, timm/<model>, or onnx:<file>"
+    )
+    parser.add_argument("--weights", metavar="FILE", help="pretrained weights: a file, or DEFAULT to download them")
+    parser.add_argument(
+        "--data", required=True, metavar="FOLDER", help="a folder of images with a folder a class, or a CSV"
+    )
+    parser.add_argument("--out", required=True, metavar="FILE", help="the bundle to write, NAME.edgetl")
+    parser.add_argument("--name", help="name of the bundle (default: that of the file)")
+    parser.add_argument(
+        "--device", action="append", default=[], metavar="ID", help="a board it is for; may be repeated"
+    )
+    parser.add_argument("--key", metavar="FILE", help="private key to sign with (see edgetl keygen)")
+    parser.add_argument(
+        "--sequence", type=int, default=1, metavar="N", help="release number, to rise with every release"
+    )
+    parser.add_argument(
+        "--holdout", type=float, default=0.2, metavar="SHARE", help="kept from training to measure (default 0.2)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the split (default 0)")
+    network = parser.add_argument_group("what the network expects, where it is not what its library says")
+    network.add_argument("--output", metavar="TENSOR", help="the tensor that is the feature (onnx:)")
+    network.add_argument("--mean", type=_figures, metavar="M[,M,M]", help="subtracted from each pixel, 0..255")
+    network.add_argument("--scale", type=_figures, metavar="S[,S,S]", help="multiplied after that")
+    network.add_argument("--size", type=int, metavar="PIXELS", help="side of the input")
+    network.add_argument("--resize", type=int, metavar="PIXELS", help="shorter side before the centre crop")
+    network.add_argument("--channels", choices=["RGB", "BGR", "L"], help="order of the channels")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build, and print what was built."""
+    from edgetl.backbones import extractor
+    from edgetl.data import dataset
+
+    source = extractor(
+        args.backbone,
+        weights=args.weights,
+        output=args.output,
+        mean=args.mean,
+        scale=args.scale,
+        size=args.size,
+        resize=args.resize,
+        channels=args.channels,
+    )
+    samples = dataset(args.data, holdout=args.holdout, seed=args.seed)
+    with shown_progress() as progress:
+        result = build(
+            source,
+            samples,
+            out=args.out,
+            name=args.name,
+            devices=args.device,
+            key=args.key,
+            sequence=args.sequence,
+            progress=progress,
+        )
+    print(json.dumps(_plain(result)) if args.json else _text(result))
+    return 0
+
+
+def _text(result: BuildResult) -> str:
+    lines = [
+        f"{result.path}  {result.bundle_bytes / 1e6:.1f} MB, {'signed' if result.signed else 'NOT SIGNED'},"
+        f" id {result.bundle_id[:12]}",
+        f"  {len(result.classes)} classes, {result.training_samples} training samples, {result.dim} features",
+    ]
+    if result.skipped:
+        lines.append("  skipped: " + ", ".join(f"{count} {reason}" for reason, count in result.skipped.items()))
+    if result.held_out_accuracy is not None and result.majority_accuracy is not None:
+        lines.append(
+            f"  {100 * result.held_out_accuracy:.1f} % right on {result.held_out_samples} held-out samples"
+            f" (always the commonest class: {100 * result.majority_accuracy:.1f} %)"
+        )
+    parity = result.parity
+    lines.append(
+        f"  source framework against the exported graph, {parity.samples} samples: features within"
+        f" {parity.max_rel:.1e} of the largest, {100 * result.decisions_agreed:.0f} % of decisions equal"
+    )
+    lines.append(f"  {result.seconds['total']:.0f} s: {_seconds(result)}")
+    return "\n".join(lines)
+
+
+def _seconds(result: BuildResult) -> str:
+    return ", ".join(f"{name} {value:.1f}" for name, value in result.seconds.items() if name != "total")
+
+
+def _plain(result: BuildResult) -> dict[str, Any]:
+    return {**asdict(result), "path": str(result.path), "confusion": result.confusion.tolist()}
+
+
+def _figures(text: str) -> float | tuple[float, ...]:
+    try:
+        figures = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected one number, or one a channel with commas; got {text!r}") from error
+    return figures[0] if len(figures) == 1 else figures

@@ -1,0 +1,46 @@
+"""`edgetl keygen`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from edgetl_runtime.bundle.signature import key_id, load_public_key
+from edgetl_runtime.errors import SourceError
+
+__all__ = ["EXAMPLE", "add_arguments", "run"]
+
+EXAMPLE = "edgetl keygen signing   (writes signing.key, to keep secret, and signing.pub, for devices)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of this command."""
+    parser.add_argument("name", help="path without suffix")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write NAME.key (mode 0600) and NAME.pub; never over an existing key."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    private_path, public_path = Path(f"{args.name}.key"), Path(f"{args.name}.pub")
+    key = Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    for path, data, mode in ((private_path, private, 0o600), (public_path, public, 0o644)):
+        try:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                file.write(data)
+        except OSError as error:
+            raise SourceError(f"cannot write {path}: {error.strerror}; choose another name") from error
+    identity = key_id(load_public_key(public))
+    if args.json:
+        print(json.dumps({"key": str(private_path), "public": str(public_path), "id": identity}))
+    else:
+        print(f"{private_path} (secret: keep it off devices) and {public_path}, key id {identity}")
+        print(f"on each device: edgetl-runtime trust add {public_path}")
+    return 0

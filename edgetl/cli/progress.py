@@ -1,0 +1,50 @@
+"""Progress on a terminal as a bar, elsewhere as a line a stage; always on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from edgetl.progress import Progress, Step
+
+__all__ = ["shown_progress"]
+
+
+@contextmanager
+def shown_progress() -> Iterator[Progress]:
+    """A progress function to hand to the library, drawn while the block runs."""
+    if sys.stderr.isatty():
+        with _bars() as draw:
+            yield draw
+    else:
+        yield _Lines().show
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self._stage = ""
+
+    def show(self, step: Step) -> None:
+        if step.stage != self._stage:
+            self._stage = step.stage
+            count = f" ({step.total})" if step.total and step.total > 1 else ""
+            print(f"{step.stage}{count} ...", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        tasks = {}
+
+        def show(step: Step) -> None:
+            if step.stage not in tasks:
+                tasks[step.stage] = bars.add_task(step.stage, total=step.total)
+            bars.update(tasks[step.stage], completed=step.done, total=step.total)
+
+        yield show

@@ -1,0 +1,356 @@
+"""From an extractor and a dataset to a bundle: features, factory head, parity, golden samples, one signed file.
+
+Features are computed by the very graph that is deployed, in the engine that most devices run, through the
+runtime's own preprocessing: what the head was fitted on is what the device will see.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from edgetl_runtime.bundle import Manifest, Variant, write_bundle
+from edgetl_runtime.bundle.members import GoldenSamples, GuardSet, HeadMember
+from edgetl_runtime.engines import Engine, open_engine
+from edgetl_runtime.errors import SampleError, SourceError
+from edgetl_runtime.heads import Head, fit_head
+from edgetl_runtime.preprocess import Preprocess
+from edgetl_runtime.statistics import Statistics
+from edgetl_runtime.types import TensorSpec
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgetl.errors import DatasetError, ParityError
+from edgetl.parity import Parity, compare, decisions_agreed
+from edgetl.progress import Progress, Step, silent
+
+if TYPE_CHECKING:
+    from edgetl.data import Dataset
+    from edgetl.features import Extractor
+
+__all__ = ["BuildResult", "build"]
+
+logger = logging.getLogger(__name__)
+
+ENGINE = "onnxruntime"
+PRECISION = "fp32"
+PARITY_SAMPLES = 64
+PARITY_LIMIT = 1e-3  # of the largest feature; what float32 kernels of two libraries differ by is 1e-6 to 1e-4
+GUARD_PER_CLASS = 20
+GOLDEN_SAMPLES = 8
+GOLDEN_SIDE = 320
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What was built, and how well it does on samples of the source that it was not fitted on.
+
+    `confusion` is (K, K) counts, rows the truth. `held_out_accuracy` and `majority_accuracy` (always
+    answering the commonest class) are None when nothing was held out. `skipped` counts samples by reason.
+    """
+
+    path: Path
+    bundle_id: str
+    signed: bool
+    classes: tuple[str, ...]
+    dim: int
+    feature_space: str
+    training_samples: int
+    held_out_samples: int
+    skipped: dict[str, int]
+    held_out_accuracy: float | None
+    majority_accuracy: float | None
+    confusion: NDArray[np.int64]
+    parity: Parity
+    decisions_agreed: float
+    member_bytes: dict[str, int]
+    bundle_bytes: int
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Samples of one part of the dataset after the extractor: features (N, D), labels (N), a few tensors and frames."""
+
+    features: NDArray[np.float32]
+    labels: list[str]
+    tensors: list[NDArray[Any]]
+    frames: list[NDArray[Any]]
+    rejected: int
+
+
+def build(
+    extractor: Extractor | str,
+    dataset: Dataset | str | Path,
+    *,
+    out: str | Path,
+    name: str | None = None,
+    devices: Sequence[str] = (),
+    key: str | Path | None = None,
+    head: str = "slda",
+    head_options: Mapping[str, Any] | None = None,
+    sequence: int = 1,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> BuildResult:
+    """Build a bundle at `out` and return what it is; the file appears whole or not at all.
+
+    `extractor` and `dataset` may be given by name and folder. `key` is an Ed25519 private key in PEM
+    (`edgetl keygen`); without it the bundle is unsigned and a device must allow that on purpose.
+    `sequence` must rise with every release of the same bundle. Raises DatasetError, BackboneError,
+    ExportError, ParityError, SourceError.
+    """
+    from edgetl.backbones import extractor as open_extractor
+    from edgetl.data import dataset as open_dataset
+    from edgetl.export import export
+
+    started = time.perf_counter()
+    source = open_extractor(extractor) if isinstance(extractor, str) else extractor
+    samples = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
+    private_pem = _read_key(key)
+    target = Path(out)
+    if not target.parent.is_dir():
+        raise SourceError(f"there is no folder {target.parent} to write {target.name} into; make it first")
+
+    progress(Step("export", 0, 1))
+    graph = export(source)
+    progress(Step("export", 1, 1))
+    exported = time.perf_counter()
+    engine = open_engine(ENGINE, graph, threads=threads)
+    try:
+        features_spec = engine.outputs[0]
+        training = _extract(engine, source.preprocess, samples.training, progress, "features of the training part")
+        held_out = _extract(engine, source.preprocess, samples.held_out, progress, "features of the held-out part")
+        classes = tuple(sorted(set(training.labels)))
+        if len(classes) < 2:
+            raise DatasetError(
+                f"{samples.name}: readable samples of {len(classes)} class are left; at least two are needed"
+            )
+        extracted = time.perf_counter()
+
+        space = _feature_space(graph, source.preprocess)
+        statistics = Statistics(source.dim, shift=training.features.mean(axis=0, dtype=np.float64), feature_space=space)
+        statistics.add(training.features, training.labels)
+        options = dict(head_options or {})
+        empty = Statistics(source.dim, shift=statistics.shift, feature_space=space)
+        factory = fit_head(head, empty, prior=statistics, **options)
+        member = HeadMember(statistics, head, options, factory)
+        progress(Step("parity", 0, 1))
+        parity, agreed = _parity(source, engine, factory, [*held_out.tensors, *training.tensors][:PARITY_SAMPLES])
+        golden = _golden(engine, source.preprocess, factory, classes, [*held_out.frames, *training.frames])
+        progress(Step("parity", 1, 1))
+    finally:
+        engine.close()
+
+    confusion = _confusion(factory, held_out, classes)
+    variant = Variant(
+        name=PRECISION,
+        precision="float32",
+        extractor="extractor.onnx",
+        head=f"head.{PRECISION}.safetensors",
+        input=source.preprocess.input,
+        features=TensorSpec(features_spec.name, "float32", (1, source.dim)),
+        feature_space=space,
+        # Another version of an engine may differ from this one by about what this one differs from torch by.
+        feature_tolerance=max(1e-3, 10 * parity.max_rel),
+    )
+    members = {
+        variant.extractor: graph,
+        variant.head: member.pack(),
+        "guard.safetensors": _guard(held_out, classes).pack(),
+        "golden.safetensors": golden.pack(),
+    }
+    held_out_accuracy = float(np.trace(confusion) / confusion.sum()) if confusion.sum() else None
+    manifest = Manifest(
+        name=name or _plain_name(target.stem),
+        sequence=sequence,
+        classes=classes,
+        preprocess=source.preprocess,
+        variants=(variant,),
+        members={},
+        targets=tuple(devices),
+        provenance={
+            "extractor": {"name": source.name, **source.provenance},
+            "dataset": {"name": samples.name, "hash": samples.hash, "training": len(training.labels)},
+            "parity": {"max_abs": parity.max_abs, "max_rel": parity.max_rel, "samples": parity.samples},
+            "held_out_accuracy": held_out_accuracy,
+            "versions": _versions(),
+        },
+        notes={},
+    )
+    bundle_id = write_bundle(target, manifest, members, private_pem)
+    done = time.perf_counter()
+    return BuildResult(
+        path=target,
+        bundle_id=bundle_id,
+        signed=private_pem is not None,
+        classes=classes,
+        dim=source.dim,
+        feature_space=space,
+        training_samples=len(training.labels),
+        held_out_samples=len(held_out.labels),
+        skipped=_skipped(samples, training.rejected + held_out.rejected),
+        held_out_accuracy=held_out_accuracy,
+        majority_accuracy=float(confusion.sum(axis=1).max() / confusion.sum()) if confusion.sum() else None,
+        confusion=confusion,
+        parity=parity,
+        decisions_agreed=agreed,
+        member_bytes={member_name: len(data) for member_name, data in members.items()},
+        bundle_bytes=target.stat().st_size,
+        seconds={
+            "export": exported - started,
+            "features": extracted - exported,
+            "head": done - extracted,
+            "total": done - started,
+        },
+    )
+
+
+def _extract(engine: Engine, preprocess: Preprocess, part: Dataset, progress: Progress, stage: str) -> _Part:
+    features, labels = [], []
+    tensors: list[NDArray[Any]] = []
+    frames: list[NDArray[Any]] = []
+    # Spread over the part, so that parity and golden samples are not all of the first class.
+    every = max(1, len(part) // PARITY_SAMPLES)
+    rejected = 0
+    for number, (sample, label) in enumerate(part):
+        try:
+            tensor = preprocess.apply(sample)
+        except SampleError as error:
+            rejected += 1
+            logger.warning("skipped a sample of %s: %s", label, error)
+            continue
+        features.append(_run(engine, tensor))
+        labels.append(str(label))
+        if number % every == 0 and len(tensors) < PARITY_SAMPLES:
+            tensors.append(tensor)
+            frames.append(_golden_frame(sample))
+        progress(Step(stage, number + 1, len(part)))
+    stacked = np.stack(features) if features else np.zeros((0, engine.outputs[0].shape[1]), np.float32)
+    if not np.isfinite(stacked).all():
+        bad = int((~np.isfinite(stacked)).any(axis=1).sum())
+        raise ParityError(f"the extractor gives NaN or infinite features for {bad} of {len(stacked)} samples")
+    return _Part(stacked, labels, tensors, frames, rejected)
+
+
+def _run(engine: Engine, tensor: NDArray[Any]) -> NDArray[np.float32]:
+    outputs = engine.run({engine.inputs[0].name: tensor})
+    return np.asarray(outputs[engine.outputs[0].name][0], dtype=np.float32)
+
+
+def _parity(source: Extractor, engine: Engine, head: Head, tensors: Sequence[NDArray[Any]]) -> tuple[Parity, float]:
+    """The framework that the network comes from against the deployed graph, in features and in decisions."""
+    from edgetl.features import reference_features
+
+    reference = reference_features(source, np.concatenate(tensors))
+    candidate = np.stack([_run(engine, tensor) for tensor in tensors])
+    parity = compare(reference, candidate)
+    if parity.max_rel > PARITY_LIMIT:
+        raise ParityError(
+            f"{source.name}: the exported graph differs from its source by {parity.max_rel:.1e} of the largest"
+            f" feature, {PARITY_LIMIT:.0e} is allowed; the export is wrong, nothing was written"
+        )
+    return parity, decisions_agreed(head.predict(reference), head.predict(candidate))
+
+
+def _golden(
+    engine: Engine, preprocess: Preprocess, head: Head, classes: tuple[str, ...], frames: Sequence[NDArray[Any]]
+) -> GoldenSamples:
+    """The frames that the head decides most clearly, one a class first: rounding must not flip them elsewhere."""
+    features = np.stack([_run(engine, preprocess.apply(frame)) for frame in frames])
+    probabilities = np.asarray(head.predict_proba(features))
+    labels = list(head.predict(features))
+    ordered = np.sort(probabilities, axis=1)
+    clearest = np.argsort(ordered[:, -2] - ordered[:, -1], kind="stable")
+    first_of_class: dict[Any, int] = {}
+    for index in clearest:
+        first_of_class.setdefault(labels[index], int(index))
+    rest = [int(i) for i in clearest if int(i) not in first_of_class.values()]
+    chosen = [*first_of_class.values(), *rest][:GOLDEN_SAMPLES]
+    decisions = np.array([classes.index(str(labels[i])) for i in chosen], dtype=np.int64)
+    return GoldenSamples(tuple(frames[i] for i in chosen), {PRECISION: features[chosen]}, decisions)
+
+
+def _golden_frame(sample: NDArray[Any]) -> NDArray[Any]:
+    """The sample as it came, or, a large picture, scaled down: a golden sample is any real input, not that photo."""
+    if sample.dtype != np.uint8 or max(sample.shape[:2]) <= GOLDEN_SIDE:
+        return np.array(sample)
+    image = Image.fromarray(sample)
+    image.thumbnail((GOLDEN_SIDE, GOLDEN_SIDE))
+    return np.array(image)
+
+
+def _guard(held_out: _Part, classes: tuple[str, ...]) -> GuardSet:
+    taken = dict.fromkeys(classes, 0)
+    rows = []
+    for row, label in enumerate(held_out.labels):
+        if label in taken and taken[label] < GUARD_PER_CLASS:
+            taken[label] += 1
+            rows.append(row)
+    labels = np.array([classes.index(held_out.labels[row]) for row in rows], dtype=np.int64)
+    return GuardSet({PRECISION: held_out.features[rows]}, labels)
+
+
+def _confusion(head: Head, held_out: _Part, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    counts = np.zeros((len(classes), len(classes)), np.int64)
+    if held_out.labels:
+        for truth, answer in zip(held_out.labels, head.predict(held_out.features), strict=True):
+            if truth in classes:
+                counts[classes.index(truth), classes.index(str(answer))] += 1
+    return counts
+
+
+def _feature_space(graph: bytes, preprocess: Preprocess) -> str:
+    """The identity of an extractor build: its graph, its precision and what is done before it."""
+    parts = [hashlib.sha256(graph).hexdigest(), PRECISION, json.dumps(preprocess.to_json(), sort_keys=True)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _skipped(samples: Dataset, rejected: int) -> dict[str, int]:
+    totals = {"rejected by preprocessing": rejected} if rejected else {}
+    for part in (samples, samples.training, samples.held_out):
+        for reason, count in part.skipped.items():
+            totals[reason] = max(totals.get(reason, 0), count)
+    return totals
+
+
+def _read_key(key: str | Path | None) -> bytes | None:
+    if key is None:
+        return None
+    try:
+        return Path(key).read_bytes()
+    except OSError as error:
+        raise SourceError(f"cannot read the key {key}: {error.strerror or error}; make one: edgetl keygen") from error
+
+
+def _plain_name(stem: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:64] or "bundle"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in (
+        "edgetl",
+        "edgetl-runtime",
+        "torch",
+        "torchvision",
+        "timm",
+        "onnx",
+        "onnxruntime",
+        "numpy",
+        "pillow",
+    ):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

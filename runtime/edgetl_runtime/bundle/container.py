@@ -1,0 +1,184 @@
+"""The file around a bundle: an uncompressed zip of exactly the members that its manifest names.
+
+Reading order: size-capped manifest and signature, verify, parse, then every member once through its hash;
+those bytes are the ones that are used, the path is never opened again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import struct
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Dict, List, Mapping, Optional, Union
+
+from edgetl_runtime.bundle.manifest import (
+    MAX_MANIFEST_BYTES,
+    MAX_MEMBERS,
+    Manifest,
+    Member,
+    dump_manifest,
+    parse_manifest,
+)
+from edgetl_runtime.bundle.signature import MAX_SIGNATURE_BYTES, sign_manifest, verify_manifest
+from edgetl_runtime.errors import BundleCorruptError, BundleFormatError, BundleUnsignedError, SourceError
+
+__all__ = ["Bundle", "read_bundle", "write_bundle"]
+
+_MANIFEST = "manifest.json"
+_SIGNATURE = "manifest.sig"
+_LOCAL_HEADER, _CENTRAL_HEADER, _END_RECORD = 30, 46, 22
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose every byte was checked against its manifest.
+
+    `id` is the sha256 of the manifest, which pins every member. `signed_by` is the id of the trusted key,
+    or None. `members` holds the verified bytes by name. `size_bytes` is the size of the file.
+    """
+
+    id: str
+    manifest: Manifest
+    signed_by: Optional[str]
+    members: Dict[str, bytes]
+    size_bytes: int
+
+
+def write_bundle(
+    path: Union[str, Path], manifest: Manifest, members: Mapping[str, bytes], private_pem: Optional[bytes] = None
+) -> str:
+    """Write the bundle atomically and return its id; sizes and hashes of `members` are filled in here."""
+    listed = {name: Member(len(data), hashlib.sha256(data).hexdigest()) for name, data in sorted(members.items())}
+    complete = Manifest(**{**manifest.__dict__, "members": listed})
+    text = dump_manifest(complete)
+    parse_manifest(text)  # whatever the reader would refuse is refused before it is written
+    files = {_MANIFEST: text}
+    if private_pem is not None:
+        files[_SIGNATURE] = sign_manifest(text, private_pem)
+    files.update({name: members[name] for name in listed})
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
+    replace_file(Path(path), buffer.getvalue())
+    return hashlib.sha256(text).hexdigest()
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a whole file so that a power cut leaves the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink() if temporary.exists() else None
+        raise SourceError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new names in a folder durable; without it a power cut can lose a file that was synced itself."""
+    descriptor = os.open(str(folder), os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_bundle(
+    path: Union[str, Path], *, trusted: Optional[Mapping[str, bytes]] = None, allow_unsigned: bool = True
+) -> Bundle:
+    """Read and check a bundle without a state.
+
+    `trusted` maps key ids to raw public keys; None inspects without judging a signature. With
+    `allow_unsigned=False` a bundle without a signature is refused. Raises BundleError, or SourceError
+    when there is no such file.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return _read(file, str(path), trusted, allow_unsigned)
+    except OSError as error:
+        raise SourceError(f"cannot read the bundle {path}: {error.strerror or error}") from error
+
+
+def _read(file: BinaryIO, what: str, trusted: Optional[Mapping[str, bytes]], allow_unsigned: bool) -> Bundle:
+    size = os.fstat(file.fileno()).st_size
+    try:
+        archive = zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, ValueError, OverflowError, struct.error, NotImplementedError) as error:
+        raise BundleCorruptError(
+            f"{what}: truncated, or not a bundle ({error}); copy it again, it has {size} bytes here"
+        ) from error
+    infos = archive.infolist()
+    _check_layout(infos, archive.start_dir, size, what)
+    by_name = {info.filename: info for info in infos}
+    if _MANIFEST not in by_name:
+        raise BundleCorruptError(f"{what}: no {_MANIFEST} inside; this is not a bundle")
+    text = _member(file, by_name[_MANIFEST], MAX_MANIFEST_BYTES, what)
+    signed_by = None
+    if _SIGNATURE in by_name:
+        signature = _member(file, by_name[_SIGNATURE], MAX_SIGNATURE_BYTES, what)
+        if trusted is not None:
+            signed_by = verify_manifest(text, signature, trusted)
+    elif not allow_unsigned:
+        raise BundleUnsignedError(
+            f"{what} is not signed. Build it with --key, or open it on purpose with"
+            " --allow-unsigned (allow_unsigned=True in Python)"
+        )
+    manifest = parse_manifest(text)
+    if set(by_name) - {_MANIFEST, _SIGNATURE} != set(manifest.members):
+        raise BundleCorruptError(f"{what}: holds {sorted(by_name)}, its manifest names {sorted(manifest.members)}")
+    members = {}
+    for name, member in manifest.members.items():
+        info = by_name[name]
+        if info.file_size != member.size_bytes:
+            raise BundleCorruptError(
+                f"{what}: {name} has {info.file_size} bytes, the manifest says {member.size_bytes}"
+            )
+        data = _member(file, info, member.size_bytes, what)
+        if hashlib.sha256(data).hexdigest() != member.sha256:
+            raise BundleCorruptError(
+                f"{what}: {name} does not match its hash: it was changed or damaged; copy it again"
+            )
+        members[name] = data
+    return Bundle(hashlib.sha256(text).hexdigest(), manifest, signed_by, members, size)
+
+
+def _check_layout(infos: List[zipfile.ZipInfo], directory_start: int, size: int, what: str) -> None:
+    """Exactly what `write_bundle` writes: stored members back to back, so nothing overlaps and nothing hides."""
+    if len(infos) > MAX_MEMBERS + 2:
+        raise BundleFormatError(f"{what}: {len(infos)} members; at most {MAX_MEMBERS + 2} are read")
+    expected_offset = 0
+    names = set()
+    for info in infos:
+        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & ~0x800 or info.extra or info.comment:
+            raise BundleFormatError(f"{what}: member {info.filename[:80]!r} is compressed, encrypted or decorated")
+        if info.filename in names or info.header_offset != expected_offset or info.file_size != info.compress_size:
+            raise BundleFormatError(f"{what}: members overlap, repeat or leave gaps at {info.filename[:80]!r}")
+        names.add(info.filename)
+        expected_offset += _LOCAL_HEADER + len(info.filename.encode("utf-8")) + info.file_size
+    directory = sum(_CENTRAL_HEADER + len(info.filename.encode("utf-8")) for info in infos)
+    if directory_start != expected_offset or size != directory_start + directory + _END_RECORD:
+        raise BundleFormatError(f"{what}: bytes that belong to no member; build the bundle again")
+
+
+def _member(file: BinaryIO, info: zipfile.ZipInfo, most: int, what: str) -> bytes:
+    if info.file_size > most:
+        raise BundleFormatError(f"{what}: {info.filename[:80]!r} has {info.file_size} bytes; at most {most} are read")
+    name = info.filename.encode("utf-8")
+    file.seek(info.header_offset)
+    header = file.read(_LOCAL_HEADER + len(name))
+    if header[:4] != b"PK\x03\x04" or header[26:30] != struct.pack("<HH", len(name), 0) or header[30:] != name:
+        raise BundleCorruptError(f"{what}: the local header of {info.filename[:80]!r} is damaged; copy it again")
+    data = file.read(info.file_size)
+    if len(data) != info.file_size:
+        raise BundleCorruptError(f"{what}: truncated inside {info.filename[:80]!r}; copy it again")
+    return data

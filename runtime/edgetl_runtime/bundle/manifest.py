@@ -1,0 +1,278 @@
+"""The manifest: what a bundle is, as frozen records, with a parser that refuses what it does not know.
+
+A device that ignores a key may preprocess wrongly, so an unknown key is an error. A newer minor format is
+refused too, with both versions in the message. Free text belongs under `notes`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Tuple
+
+from edgetl_runtime.errors import BundleCorruptError, BundleFormatError
+from edgetl_runtime.preprocess import Preprocess, parse_preprocess
+from edgetl_runtime.types import TensorSpec
+
+__all__ = ["FORMAT", "Manifest", "Member", "Variant", "dump_manifest", "parse_manifest"]
+
+FORMAT = (1, 0)
+MAX_MANIFEST_BYTES = 1 << 20
+MAX_MEMBER_BYTES = 2 << 30
+MAX_MEMBERS = 64
+MAX_CLASSES = 65536
+MAX_DIM = 65536
+MEMBER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}\Z")
+
+
+@dataclass(frozen=True)
+class Member:
+    """Size and hash of one file in the bundle."""
+
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One build of the extractor: a graph, its precision, and the head and statistics that belong to it.
+
+    `feature_space` is the sha256 over graph, precision and preprocessing. `feature_tolerance` is the
+    largest error of a golden feature, relative to the largest golden feature, that an engine may show.
+    """
+
+    name: str
+    precision: str
+    extractor: str
+    head: str
+    input: TensorSpec
+    features: TensorSpec
+    feature_space: str
+    feature_tolerance: float
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a feature vector."""
+        return self.features.shape[-1]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that a bundle says of itself. `classes` is K labels in the order of the factory head."""
+
+    name: str
+    sequence: int
+    classes: Tuple[str, ...]
+    preprocess: Preprocess
+    variants: Tuple[Variant, ...]
+    members: Dict[str, Member]
+    targets: Tuple[str, ...]
+    provenance: Dict[str, Any]
+    notes: Dict[str, Any]
+    format: Tuple[int, int] = FORMAT
+
+    def variant(self, name: str) -> Variant:
+        """The variant of that name; raises BundleFormatError listing those there are."""
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        raise BundleFormatError(
+            f"bundle {self.name!r} has no variant {name!r}; it has {[v.name for v in self.variants]}"
+        )
+
+
+def dump_manifest(manifest: Manifest) -> bytes:
+    """The exact bytes that are hashed and signed."""
+    data = {
+        "format": list(manifest.format),
+        "name": manifest.name,
+        "sequence": manifest.sequence,
+        "classes": list(manifest.classes),
+        "preprocess": manifest.preprocess.to_json(),
+        "variants": [
+            {
+                "name": v.name,
+                "precision": v.precision,
+                "extractor": v.extractor,
+                "head": v.head,
+                "input": _dump_spec(v.input),
+                "features": _dump_spec(v.features),
+                "feature_space": v.feature_space,
+                "feature_tolerance": v.feature_tolerance,
+            }
+            for v in manifest.variants
+        ],
+        "members": {name: {"size": m.size_bytes, "sha256": m.sha256} for name, m in manifest.members.items()},
+        "targets": list(manifest.targets),
+        "provenance": manifest.provenance,
+        "notes": manifest.notes,
+    }
+    return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False).encode("ascii")
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """The record of those bytes; raises BundleCorruptError (not JSON) or BundleFormatError (not ours)."""
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise BundleCorruptError(f"manifest.json has {len(data)} bytes; at most {MAX_MANIFEST_BYTES} are read")
+    try:
+        document = json.loads(data.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise BundleCorruptError(f"manifest.json is not valid JSON: {error}") from error
+    top = _Fields(document, "manifest")
+    version = tuple(top.take_list("format", int))
+    if len(version) != 2 or version[0] != FORMAT[0] or version[1] > FORMAT[1] or version[1] < 0:
+        raise BundleFormatError(
+            f"the bundle has format {'.'.join(map(str, version))}; this edgetl-runtime reads"
+            f" {FORMAT[0]}.0 to {FORMAT[0]}.{FORMAT[1]}: install a matching version, or build the bundle again"
+        )
+    preprocess_data = top.take("preprocess", dict)
+    try:
+        preprocess = parse_preprocess(preprocess_data)
+    except (ValueError, TypeError) as error:
+        raise BundleFormatError(f"manifest: preprocess: {error}") from error
+    manifest = Manifest(
+        format=(version[0], version[1]),
+        name=top.take_name("name", _NAME),
+        sequence=top.take_int("sequence", 0, 2**53),
+        classes=tuple(top.take_list("classes", str, MAX_CLASSES)),
+        preprocess=preprocess,
+        variants=tuple(_variant(v, i) for i, v in enumerate(top.take_list("variants", dict, MAX_MEMBERS))),
+        members=_members(top.take("members", dict)),
+        targets=tuple(top.take_list("targets", str, MAX_MEMBERS)),
+        provenance=top.take("provenance", dict),
+        notes=top.take("notes", dict),
+    )
+    top.finish()
+    _check(manifest)
+    return manifest
+
+
+class _Fields:
+    """A parser consumes keys; whatever remains is an error naming the key and its place."""
+
+    def __init__(self, data: Any, where: str) -> None:
+        if not isinstance(data, dict):
+            raise BundleFormatError(f"{where}: expected an object, got {type(data).__name__}")
+        self._data: Dict[str, Any] = dict(data)
+        self._where = where
+
+    def take(self, key: str, kind: type) -> Any:
+        if key not in self._data:
+            raise BundleFormatError(f"{self._where}: key {key!r} is missing")
+        value = self._data.pop(key)
+        if type(value) is not kind:
+            raise BundleFormatError(f"{self._where}: {key!r} must be {kind.__name__}, got {type(value).__name__}")
+        return value
+
+    def take_int(self, key: str, low: int, high: int) -> int:
+        value: int = self.take(key, int)
+        if not low <= value <= high:
+            raise BundleFormatError(f"{self._where}: {key!r} must be {low}..{high}, got {value}")
+        return value
+
+    def take_list(self, key: str, kind: type, most: int = MAX_MEMBERS) -> List[Any]:
+        values: List[Any] = self.take(key, list)
+        if len(values) > most or any(type(value) is not kind for value in values):
+            raise BundleFormatError(f"{self._where}: {key!r} must be at most {most} values of {kind.__name__}")
+        return values
+
+    def take_name(self, key: str, pattern: re.Pattern[str]) -> str:
+        value: str = self.take(key, str)
+        if not pattern.match(value):
+            raise BundleFormatError(f"{self._where}: {key!r} must match {pattern.pattern}, got {value[:80]!r}")
+        return value
+
+    def finish(self) -> None:
+        if self._data:
+            raise BundleFormatError(
+                f"{self._where}: unknown keys {sorted(self._data)}; a newer edgetl wrote this: upgrade edgetl-runtime"
+            )
+
+
+def _variant(data: Any, index: int) -> Variant:
+    where = f"manifest: variants[{index}]"
+    fields = _Fields(data, where)
+    tolerance = fields.take("feature_tolerance", float)
+    variant = Variant(
+        name=fields.take_name("name", MEMBER_NAME),
+        precision=fields.take_name("precision", MEMBER_NAME),
+        extractor=fields.take_name("extractor", MEMBER_NAME),
+        head=fields.take_name("head", MEMBER_NAME),
+        input=_spec(fields.take("input", dict), f"{where}: input"),
+        features=_spec(fields.take("features", dict), f"{where}: features"),
+        feature_space=fields.take_name("feature_space", _SHA256),
+        feature_tolerance=tolerance,
+    )
+    fields.finish()
+    if not 0.0 < tolerance <= 1.0:
+        raise BundleFormatError(f"{where}: 'feature_tolerance' must be above 0 and at most 1, got {tolerance}")
+    shape = variant.features.shape
+    if len(shape) != 2 or shape[0] != 1 or shape[1] > MAX_DIM or variant.features.dtype != "float32":
+        raise BundleFormatError(f"{where}: features must be float32 of shape (1, D <= {MAX_DIM}), got {shape}")
+    return variant
+
+
+def _spec(data: Any, where: str) -> TensorSpec:
+    fields = _Fields(data, where)
+    spec = TensorSpec(
+        name=fields.take_name("name", _NAME),
+        dtype=fields.take_name("dtype", MEMBER_NAME),
+        shape=tuple(fields.take_list("shape", int, 8)),
+    )
+    fields.finish()
+    if any(not 0 < side <= 1 << 24 for side in spec.shape):
+        raise BundleFormatError(f"{where}: every side of a shape must be 1..{1 << 24}, got {spec.shape}")
+    return spec
+
+
+def _dump_spec(spec: TensorSpec) -> Dict[str, Any]:
+    return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
+
+
+def _members(data: Mapping[str, Any]) -> Dict[str, Member]:
+    if len(data) > MAX_MEMBERS:
+        raise BundleFormatError(f"manifest: {len(data)} members; at most {MAX_MEMBERS} are read")
+    members = {}
+    for name, value in data.items():
+        if not MEMBER_NAME.match(name):
+            raise BundleFormatError(f"manifest: member name {name[:80]!r} is not of the plain alphabet")
+        fields = _Fields(value, f"manifest: members[{name!r}]")
+        members[name] = Member(fields.take_int("size", 0, MAX_MEMBER_BYTES), fields.take_name("sha256", _SHA256))
+        fields.finish()
+    return members
+
+
+def _check(manifest: Manifest) -> None:
+    """What no single field can say."""
+    if not manifest.variants:
+        raise BundleFormatError("manifest: no variants; build the bundle again")
+    if len({v.name for v in manifest.variants}) != len(manifest.variants):
+        raise BundleFormatError("manifest: two variants share a name")
+    if len(set(manifest.classes)) != len(manifest.classes):
+        raise BundleFormatError("manifest: two classes share a name")
+    needed = {"golden.safetensors", "guard.safetensors"}
+    for variant in manifest.variants:
+        needed |= {variant.extractor, variant.head}
+        if variant.input != manifest.preprocess.input:
+            raise BundleFormatError(
+                f"manifest: variant {variant.name!r} takes {variant.input}, preprocessing gives"
+                f" {manifest.preprocess.input}"
+            )
+    if needed != set(manifest.members):
+        raise BundleFormatError(
+            f"manifest: members {sorted(manifest.members)} are not exactly those it names {sorted(needed)}"
+        )
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def _no_duplicates(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("an object has the same key twice")
+    return result

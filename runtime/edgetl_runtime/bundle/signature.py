@@ -1,0 +1,116 @@
+"""Ed25519 over the exact manifest bytes, with a type string so that a signature means one thing only.
+
+The signed message is the pre-authentication encoding of DSSE (github.com/secure-systems-lab/dsse,
+protocol.md): lengths and type before the bytes, so nothing can be cut or glued.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from typing import Any, Dict, Mapping
+
+from edgetl_runtime.errors import BundleSignatureError, EngineUnavailableError
+
+__all__ = ["key_id", "load_public_key", "sign_manifest", "verify_manifest"]
+
+PAYLOAD_TYPE = "application/vnd.edgetl.manifest.v1+json"
+MAX_SIGNATURE_BYTES = 4096
+
+
+def key_id(public_key: bytes) -> str:
+    """The name of a raw 32-byte public key: the first 16 hex digits of its sha256."""
+    return hashlib.sha256(public_key).hexdigest()[:16]
+
+
+def load_public_key(pem: bytes) -> bytes:
+    """The raw 32 bytes of an Ed25519 public key in PEM; raises BundleSignatureError."""
+    serialization = _cryptography().serialization
+    ed25519 = _cryptography().ed25519
+    try:
+        key = serialization.load_pem_public_key(pem)
+    except ValueError as error:
+        raise BundleSignatureError(
+            f"not a public key in PEM ({error}); `edgetl keygen` writes one as NAME.pub"
+        ) from error
+    if not isinstance(key, ed25519.Ed25519PublicKey):
+        raise BundleSignatureError(f"the key is {type(key).__name__}, not Ed25519; `edgetl keygen` writes one")
+    return bytes(key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw))
+
+
+def sign_manifest(manifest: bytes, private_pem: bytes) -> bytes:
+    """The content of `manifest.sig` for those manifest bytes; raises BundleSignatureError on a wrong key."""
+    serialization = _cryptography().serialization
+    ed25519 = _cryptography().ed25519
+    try:
+        key = serialization.load_pem_private_key(private_pem, password=None)
+    except (ValueError, TypeError) as error:
+        raise BundleSignatureError(f"not a private key in PEM without passphrase: {error}") from error
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        raise BundleSignatureError(f"the key is {type(key).__name__}, not Ed25519; `edgetl keygen` writes one")
+    public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    signature = base64.b64encode(key.sign(_encoded(manifest))).decode("ascii")
+    return json.dumps({"type": PAYLOAD_TYPE, "key": key_id(public), "signature": signature}).encode("ascii")
+
+
+def verify_manifest(manifest: bytes, signature: bytes, trusted: Mapping[str, bytes]) -> str:
+    """The id of the trusted key (id -> raw public key) that signed those bytes; raises BundleSignatureError."""
+    claim = _parse(signature)
+    public = trusted.get(claim["key"])
+    if public is None:
+        raise BundleSignatureError(
+            f"the bundle is signed by key {claim['key'][:16]}, which this device does not trust"
+            f" (trusted: {sorted(trusted) or 'none'}); add it: edgetl-runtime trust add KEY.pub"
+        )
+    modules = _cryptography()
+    try:
+        raw = base64.b64decode(claim["signature"], validate=True)
+        modules.ed25519.Ed25519PublicKey.from_public_bytes(public).verify(raw, _encoded(manifest))
+    except (modules.InvalidSignature, binascii.Error, ValueError) as error:
+        raise BundleSignatureError(
+            "the signature does not fit the manifest: the bundle was changed; refuse it"
+        ) from error
+    return str(claim["key"])
+
+
+def _parse(signature: bytes) -> Dict[str, str]:
+    try:
+        claim = json.loads(signature.decode("ascii")) if len(signature) <= MAX_SIGNATURE_BYTES else None
+    except (ValueError, RecursionError):
+        claim = None
+    if (
+        not isinstance(claim, dict)
+        or set(claim) != {"type", "key", "signature"}
+        or not all(isinstance(value, str) for value in claim.values())
+        or claim["type"] != PAYLOAD_TYPE
+    ):
+        raise BundleSignatureError(f"manifest.sig is not a signature of type {PAYLOAD_TYPE}")
+    return claim
+
+
+def _encoded(manifest: bytes) -> bytes:
+    kind = PAYLOAD_TYPE.encode("ascii")
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(manifest), manifest)
+
+
+class _Cryptography:
+    def __init__(self) -> None:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ed25519
+
+        self.InvalidSignature = InvalidSignature
+        self.serialization: Any = serialization
+        self.ed25519: Any = ed25519
+
+
+def _cryptography() -> _Cryptography:
+    """Loaded only when a signature is made or checked."""
+    try:
+        return _Cryptography()
+    except ImportError as error:
+        raise EngineUnavailableError(
+            f"signatures need the package cryptography ({error}): pip install 'edgetl-runtime[sign]'"
+        ) from error

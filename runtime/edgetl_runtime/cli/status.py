@@ -1,0 +1,44 @@
+"""`edgetl-runtime status`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from edgetl_runtime.session import open_session
+
+__all__ = ["EXAMPLE", "add_arguments", "run"]
+
+EXAMPLE = "edgetl-runtime status --state state/ --json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of this command."""
+    parser.add_argument("--samples", action="store_true", help="list every learnt sample, with its id")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the status; reading beside a process that learns is fine."""
+    with open_session(None, args.state, allow_unsigned=args.allow_unsigned, read_only=True) as session:
+        status = session.status()
+        samples = session.samples() if args.samples else []
+    if args.json:
+        if args.samples:
+            status["samples"] = [sample.__dict__ for sample in samples]
+        print(json.dumps(status))
+        return 0
+    bundle = status["bundle"]
+    print(f"bundle      {bundle['name']} ({bundle['id'][:12]}), {_signature(bundle['signed_by'])}")
+    print(f"engine      {status['engine']}, {status['dim']} features, head {status['head']}")
+    print(f"generation  {status['generation']}, {status['learnt_samples']} samples learnt here")
+    if status["quarantined"]:
+        print(f"damaged     {status['quarantined']} stored samples were set aside")
+    for label, counts in status["classes"].items():
+        print(f"  {label:<30} {counts['source']:>6} at the host {counts['learnt']:>6} here")
+    for sample in samples:
+        print(f"  sample {sample.id}: {sample.label}" + (f" from {sample.source}" if sample.source else ""))
+    return 0
+
+
+def _signature(signed_by: object) -> str:
+    return "NOT SIGNED (allowed on purpose)" if signed_by is None else f"signed by {signed_by}"

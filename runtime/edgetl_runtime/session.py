@@ -1,0 +1,306 @@
+"""A session: one installed bundle, one engine, one learnt state. Sample -> preprocess -> engine -> head -> store.
+
+What is durable is written first; memory follows. The head is refitted when the next prediction needs it, so
+a burst of labels costs one refit.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import unicodedata
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl_runtime.board import rss_bytes
+from edgetl_runtime.bundle.container import Bundle, read_bundle
+from edgetl_runtime.bundle.members import GoldenSamples, HeadMember
+from edgetl_runtime.engines import Engine, open_engine
+from edgetl_runtime.errors import BundleFormatError, BundleParityError, LabelError, SampleError
+from edgetl_runtime.heads import Head, fit_head
+from edgetl_runtime.heads.linear import LinearHead
+from edgetl_runtime.installation import install_bundle, make_state_folder, open_installed, trusted_keys
+from edgetl_runtime.outliers import OutlierScore, fit_outliers
+from edgetl_runtime.preprocess import Preprocess
+from edgetl_runtime.statistics import Statistics
+from edgetl_runtime.store import LearntSample, Store, open_store
+from edgetl_runtime.types import Prediction
+
+__all__ = ["Session", "open_session"]
+
+logger = logging.getLogger(__name__)
+
+MAX_LABEL_BYTES = 256
+
+
+class _Live(NamedTuple):
+    """All that answers a prediction, replaced as a whole so that no answer mixes two generations."""
+
+    head: Head
+    outliers: OutlierScore
+    generation: int
+
+
+class Session:
+    """Predicts and learns; made by `open_session` (`edgetl_runtime.open`). Safe to use from several threads."""
+
+    def __init__(self, bundle: Bundle, engine: Engine, store: Store, member: HeadMember, learnt: Statistics) -> None:
+        manifest = bundle.manifest
+        self._name, self._bundle_id, self._signed_by = manifest.name, bundle.id, bundle.signed_by
+        self._classes = manifest.classes
+        self._variant = manifest.variants[0]
+        self._preprocess: Preprocess = manifest.preprocess
+        self._engine = engine
+        self._store = store
+        self._member = member
+        self._learnt = learnt
+        self._generation = store.generation
+        self._live: Optional[_Live] = None
+        self._lock = threading.RLock()
+
+    def preprocess(self, sample: Any) -> NDArray[Any]:
+        """The extractor's input tensor for one sample; raises SampleError."""
+        return self._preprocess.apply(sample)
+
+    def features(self, sample: Any) -> NDArray[np.float32]:
+        """Feature vector (D,) float32 of one sample; raises SampleError, EngineError."""
+        return _extract(self._engine, self._variant.features.name, self._preprocess.apply(sample))
+
+    def predict(self, sample: Any) -> Prediction:
+        """What the live head says of one sample. Changes nothing. Raises SampleError, EngineError."""
+        start = time.perf_counter()
+        features = self.features(sample)[None]
+        live = self._current()
+        probabilities = live.head.predict_proba(features)[0]
+        outlier = float(live.outliers.score(features)[0])
+        classes = live.head.classes
+        best = int(np.argmax(probabilities))
+        return Prediction(
+            label=classes[best],
+            probabilities={label: float(p) for label, p in zip(classes, probabilities)},
+            outlier=outlier,
+            generation=live.generation,
+            latency_ms=(time.perf_counter() - start) * 1e3,
+        )
+
+    def predict_many(self, samples: Iterable[Any]) -> List[Prediction]:
+        """One Prediction a sample, in order."""
+        return [self.predict(sample) for sample in samples]
+
+    def learn(self, sample: Any, label: str, *, source: str = "") -> int:
+        """Learn one labelled sample; its id. Durable when it returns. An unknown label makes a new class.
+
+        Raises SampleError, LabelError, StateFullError; then nothing was learnt and nothing lost.
+        """
+        return self.learn_many([sample], [label], source=source)[0]
+
+    def learn_many(self, samples: Sequence[Any], labels: Sequence[str], *, source: str = "") -> List[int]:
+        """Learn N labelled samples in one transaction, all or none; their ids in order."""
+        if len(samples) != len(labels):
+            raise LabelError(f"{len(samples)} samples and {len(labels)} labels; one label a sample is needed")
+        names = [_checked_label(label, "label") for label in labels]
+        origin = _checked_label(source, "source") if source else ""
+        if not names:
+            return []
+        features = np.stack([self.features(sample) for sample in samples])
+        with self._lock:
+            ids = self._store.add(names, features, origin)
+            self._learnt.add(features, names)
+            self._changed()
+        return ids
+
+    def forget(
+        self, sample_id: Optional[int] = None, *, label: Optional[str] = None, source: Optional[str] = None
+    ) -> int:
+        """Remove what was learnt from one sample, label or source, exactly; the number of samples.
+
+        What the bundle brought is not forgotten. Raises UnknownSampleError when there is no such sample.
+        """
+        with self._lock:
+            labels, _ = self._store.remove(sample_id=sample_id, label=label, source=source)
+            # Summed again from the rows that are left, not subtracted: exact to the last bit.
+            self._learnt = _sum_rows(self._store, self._member.source)
+            self._changed()
+        return len(labels)
+
+    def samples(self) -> List[LearntSample]:
+        """What was learnt on this device and not forgotten, in order of id."""
+        with self._lock:
+            return self._store.samples()
+
+    def status(self) -> Dict[str, Any]:
+        """Plain data about this device's model; cheap enough to ask every second."""
+        with self._lock:
+            learnt, quarantined = self._store.counts(), self._store.quarantined()
+        source = dict(zip(self._member.source.classes, (float(n) for n in self._member.source.counts)))
+        return {
+            "bundle": {"name": self._name, "id": self._bundle_id, "signed_by": self._signed_by},
+            "variant": self._variant.name,
+            "feature_space": self._variant.feature_space,
+            "dim": self._variant.dim,
+            "engine": self._engine.description,
+            "head": self._member.head,
+            "generation": self._generation,
+            "classes": {
+                label: {"source": int(source.get(label, 0)), "learnt": learnt.get(label, 0)}
+                for label in [*self._classes, *sorted(set(learnt) - set(self._classes))]
+            },
+            "learnt_samples": sum(learnt.values()),
+            "quarantined": quarantined,
+            "rss_bytes": rss_bytes(),
+        }
+
+    def close(self) -> None:
+        """Release engine and state; harmless when repeated."""
+        self._engine.close()
+        self._store.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _changed(self) -> None:
+        self._generation = self._store.generation
+        self._live = None
+
+    def _fit(self) -> _Live:
+        member = self._member
+        if self._learnt.count:
+            head = fit_head(member.head, self._learnt, prior=member.source, **member.options)
+        else:
+            head = member.factory
+        # A linear discriminant lends its factorisation to the outlier score; other heads have none to lend.
+        lender = head if isinstance(head, LinearHead) and head.name == "slda" else None
+        options = member.options if lender is not None else {}
+        outliers = fit_outliers(self._learnt, member.source, lender, **options)
+        return _Live(head, outliers, self._generation)
+
+    def _current(self) -> _Live:
+        live = self._live
+        if live is None:
+            with self._lock:
+                live = self._live
+                if live is None:
+                    live = self._live = self._fit()
+        return live
+
+
+def open_session(
+    bundle: Union[str, Path, None] = None,
+    state_dir: Union[str, Path] = "edgetl-state",
+    *,
+    allow_unsigned: bool = False,
+    trusted: Sequence[bytes] = (),
+    engine: str = "onnxruntime",
+    threads: Optional[int] = None,
+    read_only: bool = False,
+) -> Session:
+    """Verify a bundle, install it when it is new, recover what was learnt, and check the golden samples.
+
+    `bundle` None opens what is installed in `state_dir`. `trusted` are public keys (PEM) beside those that
+    were provisioned in the folder. `read_only` predicts beside a process that learns. Raises BundleError,
+    StateError, EngineError, SourceError; the state is as before then.
+    """
+    folder = Path(state_dir) if read_only else make_state_folder(state_dir)
+    store = open_store(folder, read_only=read_only)
+    try:
+        keys = trusted_keys(folder, trusted)
+        if bundle is None:
+            opened = open_installed(folder, store.meta("bundle"), keys, allow_unsigned)
+        elif read_only:
+            opened = read_bundle(bundle, trusted=keys, allow_unsigned=allow_unsigned)
+        else:
+            opened = install_bundle(Path(bundle), folder, keys, allow_unsigned)
+        if opened.signed_by is None:
+            logger.warning("bundle %s is not signed; it was allowed on purpose", opened.manifest.name)
+        variant = opened.manifest.variants[0]
+        store.bind(variant.feature_space, variant.dim)
+        member = HeadMember.unpack(opened.members[variant.head], variant.head, variant.feature_space, variant.dim)
+        loaded = open_engine(engine, opened.members[variant.extractor], threads=threads)
+        try:
+            if loaded.inputs != (variant.input,) or variant.features not in loaded.outputs:
+                raise BundleFormatError(
+                    f"{variant.extractor} takes {loaded.inputs} and gives {loaded.outputs}, its manifest says"
+                    f" {variant.input} and {variant.features}; build the bundle again"
+                )
+            verified = f"{opened.id} {loaded.description}"
+            if store.meta("verified") != verified:
+                check_golden(opened, loaded, member)
+                if not read_only:
+                    store.set_meta(bundle=opened.id, verified=verified, feature_space=variant.feature_space)
+                    store.log_event("install", bundle=opened.id, name=opened.manifest.name, engine=loaded.description)
+            return Session(opened, loaded, store, member, _sum_rows(store, member.source))
+        except BaseException:
+            loaded.close()
+            raise
+    except BaseException:
+        store.close()
+        raise
+
+
+def check_golden(bundle: Bundle, engine: Engine, member: HeadMember) -> Tuple[float, int]:
+    """Run the golden samples: largest relative feature error, and how many were run; or BundleParityError.
+
+    Asked on the engine that will serve, so a wrong build of an engine is found before it decides anything.
+    """
+    manifest, variant = bundle.manifest, bundle.manifest.variants[0]
+    dims = {v.name: v.dim for v in manifest.variants}
+    name = "golden.safetensors"
+    golden = GoldenSamples.unpack(bundle.members[name], name, dims, len(manifest.classes))
+    expected = golden.features[variant.name]
+    try:
+        got = np.stack([_extract(engine, variant.features.name, manifest.preprocess.apply(s)) for s in golden.samples])
+    except SampleError as error:
+        raise BundleParityError(f"a golden sample does not go through: {error}; build the bundle again") from error
+    error = float(np.abs(got - expected).max() / max(float(np.abs(expected).max()), 1e-12))
+    if error > variant.feature_tolerance:
+        raise BundleParityError(
+            f"{engine.description} gives features that are off by {error:.2e} of the largest,"
+            f" {variant.feature_tolerance:.2e} is allowed: this engine would decide wrongly and is not used."
+            " Try another engine or version"
+        )
+    wanted = [manifest.classes[i] for i in golden.decisions]
+    differing = sum(a != b for a, b in zip(member.factory.predict(got), wanted))
+    if differing:
+        raise BundleParityError(
+            f"{engine.description} decides {differing} of {len(wanted)} golden samples otherwise than the host did;"
+            " it is not used. Try another engine or version"
+        )
+    return error, len(wanted)
+
+
+def _extract(engine: Engine, output: str, tensor: NDArray[Any]) -> NDArray[np.float32]:
+    features: NDArray[np.float32] = np.asarray(engine.run({engine.inputs[0].name: tensor})[output][0], dtype=np.float32)
+    if not np.isfinite(features).all():
+        raise SampleError("the extractor gave NaN or infinite features for this sample; nothing was learnt from it")
+    return features
+
+
+def _sum_rows(store: Store, source: Statistics) -> Statistics:
+    learnt = Statistics(source.dim, shift=source.shift, feature_space=source.feature_space)
+    for labels, features in store.load():
+        learnt.add(features, labels)
+    return learnt
+
+
+def _checked_label(label: Any, what: str) -> str:
+    if not isinstance(label, str):
+        raise LabelError(f"a {what} must be text; got {type(label).__name__} {label!r:.60}")
+    name = unicodedata.normalize("NFC", label).strip()
+    if not name:
+        raise LabelError(f"the {what} is empty; give the sample a name")
+    try:
+        size_bytes = len(name.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise LabelError(f"the {what} is not valid text: {error}") from error
+    if size_bytes > MAX_LABEL_BYTES:
+        raise LabelError(f"the {what} has {size_bytes} bytes, at most {MAX_LABEL_BYTES} are kept: {name[:40]!r}...")
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        raise LabelError(f"the {what} holds control characters: {name[:60]!r}")
+    return name
