@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Extractor", "reference_features"]
+__all__ = ["Extractor", "reference_features", "run_graph"]
 
 _CHUNK = 32
 
@@ -100,8 +100,15 @@ def _onnx_features(extractor: Extractor, batch: NDArray[Any]) -> NDArray[np.floa
     if isinstance(extractor.preprocess, ImagePreprocess) and declared.shape[3] != batch.shape[3]:
         inputs = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
     # One by one: the batch of a user's graph may be fixed.
-    outputs = [session.run([extractor.output], {declared.name: sample[None]})[0] for sample in inputs]
+    outputs = [run_graph(extractor.graph, extractor.output, sample[None]) for sample in inputs]
     return np.concatenate([np.asarray(o, np.float32).reshape(1, -1) for o in outputs])
+
+
+def run_graph(graph: bytes, output: str, inputs: NDArray[Any]) -> NDArray[Any]:
+    """Tensor `output` of a user's own graph for `inputs`, in the layout and dtype of that graph."""
+    session = _whole_graph(graph, output)
+    result: NDArray[Any] = session.run([output], {session.get_inputs()[0].name: inputs})[0]
+    return result
 
 
 @lru_cache(maxsize=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from edgetl_runtime.types import Label
@@ -51,14 +52,16 @@ def compare(reference: ArrayLike, candidate: ArrayLike) -> Parity:
     return Parity(max_abs, max_rel, float(min(1.0, cosine.min())), len(a))
 
 
-def decisions_agreed(reference: Sequence[Label], candidate: Sequence[Label]) -> float:
+def decisions_agreed(
+    reference: Sequence[Label] | NDArray[Any], candidate: Sequence[Label] | NDArray[Any]
+) -> float:
     """Share (0..1) of N decisions on which two engines agree; raises ParityError on other lengths or none."""
     if len(reference) != len(candidate) or not len(reference):
         raise ParityError(
             f"decisions to compare must be of the same samples, at least one; "
             f"got {len(reference)} and {len(candidate)}"
         )
-    return sum(a == b for a, b in zip(reference, candidate, strict=True)) / len(reference)
+    return sum(bool(a == b) for a, b in zip(reference, candidate, strict=True)) / len(reference)
 
 
 def _features(values: ArrayLike, what: str) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ without the bytes `location` anywhere, which the runtime takes as a sign of exte
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,16 +50,10 @@ def load(graph: bytes) -> onnx.ModelProto:
 
 def prune(model: onnx.ModelProto, outputs: Iterable[str]) -> None:
     """Keep only the nodes and initializers that `outputs` (tensor names) depend on, in place."""
-    graph = model.graph
-    needed, kept = set(outputs), []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed.update(name for name in node.input if name)
-            needed.update(_captured(node))
-    _replace(graph.node, reversed(kept))
-    _replace(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in needed])
-    del graph.value_info[:]
+    needed = _needed(model, outputs)
+    _keep(model.graph.node, lambda node: bool(needed.intersection(node.output)))
+    _keep(model.graph.initializer, lambda tensor: tensor.name in needed)
+    del model.graph.value_info[:]
 
 
 def fold(model: onnx.ModelProto) -> None:
@@ -96,7 +90,7 @@ def fold(model: onnx.ModelProto) -> None:
     if wanted:
         values = _evaluate(model, wanted)
         graph.initializer.extend(numpy_helper.from_array(values[name], name) for name in wanted)
-        _replace(graph.node, alive)
+        _keep(graph.node, lambda node: not set(node.output) <= foldable)
         for name in results:
             if name in foldable:
                 raise ExportError(f"output {name!r} does not depend on the input: there is nothing to extract")
@@ -107,7 +101,8 @@ def declare_output(model: onnx.ModelProto, batch: int, dim: int) -> None:
     """State that the one output is `features`, float32 (batch, dim), in place; `finish` checks that it is so."""
     from onnx import TensorProto, helper
 
-    _replace(model.graph.output, [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [batch, dim])])
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [batch, dim]))
 
 
 def finish(model: onnx.ModelProto) -> bytes:
@@ -124,7 +119,7 @@ def finish(model: onnx.ModelProto) -> bytes:
     if not standard or standard[0].version > MAX_OPSET:
         model = _lower_opset(model)
         standard = [entry for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
-    _replace(model.opset_import, standard)
+    _keep(model.opset_import, lambda entry: entry.domain in ("", "ai.onnx"))
     model.ir_version = min(model.ir_version, MAX_IR_VERSION)
     _strip(model)
     size_bytes = model.ByteSize()
@@ -161,8 +156,9 @@ def _strip(model: onnx.ModelProto) -> None:
     for i, node in enumerate(graph.node):
         node.name, node.doc_string = f"{node.op_type}_{i}", ""
         del node.metadata_props[:]
-        _replace(node.input, [short(name) for name in node.input])
-        _replace(node.output, [short(name) for name in node.output])
+        for names in (node.input, node.output):
+            for j, name in enumerate(names):
+                names[j] = short(name)
     for tensor in (*graph.initializer, *graph.input, *graph.output):
         tensor.name, tensor.doc_string = short(tensor.name), ""
         del tensor.metadata_props[:]
@@ -173,10 +169,13 @@ def _evaluate(model: onnx.ModelProto, names: list[str]) -> dict[str, Any]:
     import onnx
     import onnxruntime
 
-    part = onnx.ModelProto()
-    part.CopyFrom(model)
-    prune(part, names)
-    _replace(part.graph.output, [onnx.ValueInfoProto(name=name) for name in names])
+    needed = _needed(model, names)
+    part = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    part.graph.name = "constants"
+    part.graph.node.extend(node for node in model.graph.node if needed.intersection(node.output))
+    part.graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in needed)
+    part.graph.input.extend(tensor for tensor in model.graph.input if tensor.name in needed)
+    part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
@@ -200,6 +199,16 @@ def _lower_opset(model: onnx.ModelProto) -> onnx.ModelProto:
             f"the graph needs a newer opset than {MAX_OPSET}, the newest of onnxruntime 1.19 (JetPack 5), and does "
             f"not convert: {error}. Export it with opset 17"
         ) from error
+
+
+def _needed(model: onnx.ModelProto, outputs: Iterable[str]) -> set[str]:
+    """Names of `outputs` and of every tensor that they depend on."""
+    needed = set(outputs)
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            needed.update(name for name in node.input if name)
+            needed.update(_captured(node))
+    return needed
 
 
 def _captured(node: onnx.NodeProto) -> set[str]:
@@ -228,9 +237,8 @@ def _all_tensors(graph: onnx.GraphProto) -> Iterable[onnx.TensorProto]:
                 yield from _all_tensors(inner)
 
 
-def _replace(repeated: Any, items: Iterable[Any]) -> None:
-    """Set a protobuf repeated field to `items`, which may come from it."""
-    items = list(items)
-    copies = [type(item).FromString(item.SerializeToString()) if hasattr(item, "ByteSize") else item for item in items]
-    del repeated[:]
-    repeated.extend(copies)
+def _keep(repeated: Any, wanted: Callable[[Any], bool]) -> None:
+    """Drop what is not wanted from a protobuf repeated field, without copying the weights in the rest."""
+    for i in reversed(range(len(repeated))):
+        if not wanted(repeated[i]):
+            del repeated[i]
