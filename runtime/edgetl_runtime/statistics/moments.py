@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Tuple
+from typing import Tuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ClassSums", "Moments", "TargetSums"]
+__all__ = ["Moments", "TargetSums"]
 
 Array = NDArray[np.float64]
 
@@ -94,60 +94,6 @@ class Moments:
         mean = self.sum / self.count
         result: Array = self.gram / self.count - np.outer(mean, mean)
         return result
-
-
-@dataclass
-class ClassSums:
-    """Sums per class (K, D): w x and w x^2 about the shift, and w x / |x| of the unshifted x."""
-
-    sums: Array
-    squares: Array
-    directions: Array
-
-    @classmethod
-    def zero(cls, count: int, dim: int) -> ClassSums:
-        """Of K = `count` classes without rows."""
-        return cls(*(np.zeros((count, dim)) for _ in range(3)))
-
-    def arrays(self) -> Tuple[Array, Array, Array]:
-        """The three, in the order of the fields."""
-        return self.sums, self.squares, self.directions
-
-    def add(self, raw: Array, rows: Array, weights: Array, classes: NDArray[np.int64]) -> None:
-        """Fold rows (N, D), unshifted and about the shift, with weights (N) and class indices (N)."""
-        present, position = np.unique(classes, return_inverse=True)
-        # A product with the indicator matrix: N x D x (classes in this block), never times K.
-        indicator = np.zeros((len(present), len(rows)))
-        indicator[position.reshape(-1), np.arange(len(rows))] = weights
-        lengths = np.sqrt(np.einsum("nd,nd->n", raw, raw))
-        self.sums[present] += indicator @ rows
-        self.squares[present] += indicator @ (rows * rows)
-        self.directions[present] += indicator @ (raw / np.where(lengths > 0, lengths, 1.0)[:, None])
-
-    def grown(self, count: int) -> ClassSums:
-        """The same with room for `count` classes, doubling so that new classes stay cheap."""
-        held, dim = self.sums.shape
-        if count <= held:
-            return self
-        larger = ClassSums.zero(max(count, 2 * held), dim)
-        for mine, theirs in zip(larger.arrays(), self.arrays()):
-            mine[:held] = theirs
-        return larger
-
-    def taken(self, slots: List[int]) -> ClassSums:
-        """The classes `slots`, in that order, as new arrays."""
-        return ClassSums(*(array[slots] for array in self.arrays()))
-
-    def move(self, by: Array, counts: Array) -> None:
-        """Turn x into x + by (D), given the weight of each class (K)."""
-        counts = counts[:, None]
-        self.squares += 2.0 * self.sums * by + counts * by**2
-        self.sums += counts * by
-
-    def scale(self, factor: float) -> None:
-        """Multiply every sum in place."""
-        for array in self.arrays():
-            array *= factor
 
 
 @dataclass
