@@ -23,7 +23,7 @@ LEVELS = {
 
 SIDEWAYS = {
     ("labels", "errors"), ("labels", "types"), ("moments", "numerics"),
-    ("heads", "statistics"), ("outliers", "statistics"), ("adapt", "statistics"), ("drift", "statistics"),
+    ("heads", "statistics"), ("outliers", "statistics"), ("outliers", "heads"), ("adapt", "statistics"), ("drift", "statistics"),
     ("guard", "statistics"), ("guard", "heads"),
     ("store", "bundle"), ("installation", "bundle"),
     ("cli", "__init__"), ("__main__", "cli"),

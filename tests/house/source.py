@@ -53,7 +53,7 @@ class Module:
         if isinstance(node, ast.Import):
             yield from (Import(node.lineno, alias.name, eager, typing) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            source = self._absolute(node)
+            source = self.absolute(node)
             for alias in node.names:
                 inner = f"{source}.{alias.name}"
                 yield Import(node.lineno, inner if inner in known else source, eager, typing)
@@ -70,7 +70,8 @@ class Module:
         for child in ast.iter_child_nodes(node):
             yield from self._imports(child, known, eager, typing)
 
-    def _absolute(self, node: ast.ImportFrom) -> str:
+    def absolute(self, node: ast.ImportFrom) -> str:
+        """The module that a `from ... import` names, its dots resolved."""
         if not node.level:
             return node.module or ""
         parts = self.name.split(".")
