@@ -23,8 +23,8 @@ LEVELS = {
 
 SIDEWAYS = {
     ("labels", "errors"), ("labels", "types"), ("moments", "numerics"),
-    ("heads", "statistics"), ("outliers", "statistics"), ("outliers", "heads"), ("adapt", "statistics"), ("drift", "statistics"),
-    ("guard", "statistics"), ("guard", "heads"),
+    ("heads", "statistics"), ("adapt", "statistics"), ("drift", "statistics"), ("guard", "statistics"),
+    ("outliers", "statistics"), ("outliers", "heads"), ("guard", "heads"),
     ("store", "bundle"), ("installation", "bundle"),
     ("cli", "__init__"), ("__main__", "cli"),
 }  # fmt: skip

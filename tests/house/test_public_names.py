@@ -114,8 +114,9 @@ def test_what_others_import_is_known() -> None:
 
 
 def test_the_ordinary_is_no_fault() -> None:
-    text = "__all__ = ['MOST', 'Head2', 'Head10', 'fit']\nMOST = 1\nlog = _x = 2\nArray = int\nclass Head2: ...\nclass Head10: ..."
-    assert faults(Module("edgetl.module", text + "\ndef fit(): ...")) == []
+    text = "__all__ = ['MOST', 'Head2', 'Head10', 'fit']\nMOST = 1\nlog = _x = 2\nArray = int\n"
+    text += "class Head2: ...\nclass Head10: ...\ndef fit(): ..."
+    assert faults(Module("edgetl.module", text)) == []
     assert faults(Module("edgetl.data", '"""Only a docstring."""', is_package=True)) == []
     assert faults(Module("edgetl.data", "from edgetl.data.csv import read", is_package=True)) != []
 
