@@ -259,7 +259,7 @@ def _parity(source: Extractor, engine: Engine, head: Head, tensors: Sequence[NDA
             f"{source.name}: the exported graph differs from its source by {parity.max_rel:.1e} of the largest"
             f" feature, {PARITY_LIMIT:.0e} is allowed; the export is wrong, nothing was written"
         )
-    return parity, decisions_agreed(head.predict(reference), head.predict(candidate))
+    return parity, decisions_agreed(list(head.predict(reference)), list(head.predict(candidate)))
 
 
 def _golden(

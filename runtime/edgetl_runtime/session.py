@@ -258,10 +258,10 @@ def check_golden(bundle: Bundle, engine: Engine, member: HeadMember) -> Tuple[fl
         got = np.stack([_extract(engine, variant.features.name, manifest.preprocess.apply(s)) for s in golden.samples])
     except SampleError as error:
         raise BundleParityError(f"a golden sample does not go through: {error}; build the bundle again") from error
-    error = float(np.abs(got - expected).max() / max(float(np.abs(expected).max()), 1e-12))
-    if error > variant.feature_tolerance:
+    off = float(np.abs(got - expected).max() / max(float(np.abs(expected).max()), 1e-12))
+    if off > variant.feature_tolerance:
         raise BundleParityError(
-            f"{engine.description} gives features that are off by {error:.2e} of the largest,"
+            f"{engine.description} gives features that are off by {off:.2e} of the largest,"
             f" {variant.feature_tolerance:.2e} is allowed: this engine would decide wrongly and is not used."
             " Try another engine or version"
         )
@@ -272,7 +272,7 @@ def check_golden(bundle: Bundle, engine: Engine, member: HeadMember) -> Tuple[fl
             f"{engine.description} decides {differing} of {len(wanted)} golden samples otherwise than the host did;"
             " it is not used. Try another engine or version"
         )
-    return error, len(wanted)
+    return off, len(wanted)
 
 
 def _extract(engine: Engine, output: str, tensor: NDArray[Any]) -> NDArray[np.float32]:
