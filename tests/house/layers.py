@@ -17,7 +17,7 @@ LEVELS = {
     "statistics": 1, "heads": 1, "adapt": 1, "drift": 1, "guard": 1, "preprocess": 1, "framing": 1,
     "reservoir": 1, "outliers": 1,
     "bundle": 2, "store": 2, "engines": 2, "sources": 2, "board": 2, "installation": 2,
-    "session": 3,
+    "session": 3, "merging": 3,
     "cli": 4, "__init__": 4, "__main__": 4,
 }  # fmt: skip
 
@@ -85,9 +85,9 @@ def _upward_imports(modules: list[Module], known: frozenset[str]) -> Iterator[st
             if item.top != "edgetl_runtime" or module.package != "edgetl_runtime":
                 continue
             room = room_of(item.target)
-            if room == module.room or module.room == "__init__" or room not in LEVELS:
+            if room == module.room or module.room == "__init__" or not {room, module.room} <= LEVELS.keys():
                 continue
-            mine, its = LEVELS.get(module.room, -1), LEVELS[room]
+            mine, its = LEVELS[module.room], LEVELS[room]
             if its > mine or (its == mine and (module.room, room) not in SIDEWAYS):
                 yield _at(
                     module, item, f"level {mine} imports {item.target} of level {its}; only lower levels, or SIDEWAYS"

@@ -47,7 +47,7 @@ class Module:
 
     def imports(self, known: frozenset[str] = frozenset()) -> list[Import]:
         """`known` are all module names: `from package import name` means the module where there is one."""
-        return list(self._imports(self.tree, known, eager=True, typing=False))
+        return list(dict.fromkeys(self._imports(self.tree, known, eager=True, typing=False)))
 
     def _imports(self, node: ast.AST, known: frozenset[str], eager: bool, typing: bool) -> Iterator[Import]:
         if isinstance(node, ast.Import):
