@@ -16,7 +16,8 @@ help: ## list these targets
 
 demo: .venv/ready ## the whole loop on real digits: train, freeze, pack, and a device that learns
 	@echo "== the demo: under five minutes on two cores"
-	.venv/bin/edgetl demo
+	.venv/bin/edgetl demo --out build/demo
+	@install -D -m 644 build/demo/demo.json build/evidence/demo.json
 
 test: lint ## ruff, mypy and the tests of the commit tier: what CI runs
 	@echo "== pytest, the commit tier"
