@@ -96,7 +96,7 @@ def run_block(block: Block, folder: Path, data: Path | None) -> subprocess.Compl
         command = ["bash", "-euo", "pipefail", "-c", block.script]
     shims = folder.parent / f"{folder.name}-bin"
     shims.mkdir(exist_ok=True)
-    ours = f'env -u MAKEFLAGS PATH="{os.environ["PATH"]}" make -C "{REPO}" "$@"'
+    ours = f'env -u MAKEFLAGS -u MAKELEVEL PATH="{os.environ["PATH"]}" make -C "{REPO}" "$@"'
     (shims / "make").write_text(f"#!/bin/sh\nexec {ours}\n")
     (shims / "make").chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "EDGETL_DATA")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 
@@ -14,7 +15,10 @@ EVIDENCE = re.findall(r"^EVIDENCE := (.*)$", MAKEFILE, re.M)[0].split()
 
 
 def make(*arguments: str) -> str:
-    done = subprocess.run(["make", *arguments], cwd=REPO, capture_output=True, text=True, check=False)
+    # These tests run under make themselves, and would be taken for a part of that run.
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+    command = ["make", *arguments]
+    done = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
