@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.house.environments import clean_environment, environment, find_python, run
-from tests.house.source import REPO
+from tests.house.source import REPO, package_modules
 
 # Design section 7: what each JetPack really gets; and the newest of everything.
 DEVICES = {
@@ -43,6 +43,15 @@ loaded = {name.partition(".")[0] for name in set(sys.modules) - before
           if "site-packages" in (getattr(sys.modules[name], "__file__", None) or "")}
 print(json.dumps({"loaded": sorted(loaded), "sockets": sockets, "import_s": round(seconds, 4),
                   "import_all_s": round(whole, 4), "file": module.__file__}))
+"""
+EVERY_MODULE = """
+import importlib, pkgutil
+import edgetl_runtime
+found = pkgutil.walk_packages(edgetl_runtime.__path__, "edgetl_runtime.")
+names = [module.name for module in found if not module.name.endswith("__main__")]
+for name in names:
+    importlib.import_module(name)
+print(len(names))
 """
 VERSIONS = """
 import numpy, onnxruntime, platform
@@ -112,6 +121,11 @@ def test_import_loads_only_what_it_may_and_opens_no_socket(device: Device, evide
         import_numpy_pillow_safetensors_s=theirs["import_all_s"],
         loaded=whole["loaded"],
     )
+
+
+def test_every_module_can_be_imported_there(device: Device) -> None:
+    modules = [module for module in package_modules("edgetl_runtime") if not module.name.endswith("__main__")]
+    assert int(device.run("-c", EVERY_MODULE)) == len(modules) - 1  # all but the package itself
 
 
 def test_tests_of_the_runtime_pass_there(device: Device, evidence: Evidence) -> None:
