@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any, Iterable, List, Sequence, Tuple, Union
 
 import numpy as np
@@ -10,9 +11,18 @@ from numpy.typing import NDArray
 from edgetl_runtime.errors import LabelError
 from edgetl_runtime.types import Label
 
-__all__ = ["MAX_LABEL_CHARACTERS", "checked_label", "checked_labels", "label_array", "ordered_labels"]
+__all__ = [
+    "MAX_LABEL_BYTES",
+    "MAX_LABEL_CHARACTERS",
+    "checked_label",
+    "checked_labels",
+    "label_array",
+    "ordered_labels",
+    "plain_text",
+]
 
 MAX_LABEL_CHARACTERS = 256
+MAX_LABEL_BYTES = 256  # of what a device stores, so never more characters than that
 
 
 def checked_label(label: Any) -> Label:
@@ -54,3 +64,25 @@ def label_array(labels: Sequence[Label]) -> NDArray[Any]:
     mixed = np.empty(len(labels), dtype=object)
     mixed[:] = labels
     return mixed
+
+
+def plain_text(text: Any, what: str = "label") -> str:
+    """The one spelling under which a label, or a source, is stored: NFC, without spaces at its ends.
+
+    `what` names it in errors. Raises LabelError when it is no text, is empty, takes more than
+    `MAX_LABEL_BYTES` bytes of UTF-8 or holds control characters.
+    """
+    if not isinstance(text, str):
+        raise LabelError(f"a {what} must be text; got {type(text).__name__} {str(text)[:60]!r}")
+    name = unicodedata.normalize("NFC", text).strip()
+    if not name:
+        raise LabelError(f"the {what} is empty; give it a name")
+    try:
+        size_bytes = len(name.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise LabelError(f"the {what} {name[:60]!r} is not valid text: {error}") from error
+    if size_bytes > MAX_LABEL_BYTES:
+        raise LabelError(f"the {what} has {size_bytes} bytes, at most {MAX_LABEL_BYTES} are kept: {name[:40]!r}...")
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        raise LabelError(f"the {what} holds control characters (a tab, a line end): {name[:60]!r}")
+    return name

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import unicodedata
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -23,7 +22,8 @@ from edgetl_runtime.engines import Engine, open_engine
 from edgetl_runtime.errors import BundleFormatError, BundleParityError, LabelError, SampleError
 from edgetl_runtime.heads import Head, fit_head
 from edgetl_runtime.heads.linear import LinearHead
-from edgetl_runtime.installation import install_bundle, make_state_folder, open_installed, trusted_keys
+from edgetl_runtime.installation import keep_bundle, make_state_folder, open_installed, trusted_keys
+from edgetl_runtime.labels import plain_text
 from edgetl_runtime.outliers import OutlierScore, fit_outliers
 from edgetl_runtime.preprocess import Preprocess
 from edgetl_runtime.statistics import Statistics
@@ -34,7 +34,7 @@ __all__ = ["Session", "open_session"]
 
 logger = logging.getLogger(__name__)
 
-MAX_LABEL_BYTES = 256
+MAX_FEATURE = 1e30  # beyond it sums of fourth powers overflow
 
 
 class _Live(NamedTuple):
@@ -98,15 +98,18 @@ class Session:
         """
         return self.learn_many([sample], [label], source=source)[0]
 
-    def learn_many(self, samples: Sequence[Any], labels: Sequence[str], *, source: str = "") -> List[int]:
+    def learn_many(self, samples: Iterable[Any], labels: Iterable[str], *, source: str = "") -> List[int]:
         """Learn N labelled samples in one transaction, all or none; their ids in order."""
-        if len(samples) != len(labels):
-            raise LabelError(f"{len(samples)} samples and {len(labels)} labels; one label a sample is needed")
-        names = [_checked_label(label, "label") for label in labels]
-        origin = _checked_label(source, "source") if source else ""
+        frames = [] if samples is None else list(samples)
+        if isinstance(labels, (str, bytes)) or not isinstance(labels, Iterable):
+            raise LabelError(f"labels must be a list, one label a sample; got {type(labels).__name__}")
+        names = [plain_text(label) for label in labels]
+        if len(frames) != len(names):
+            raise LabelError(f"{len(frames)} samples and {len(names)} labels; one label a sample is needed")
+        origin = plain_text(source, "source") if source else ""
         if not names:
             return []
-        features = np.stack([self.features(sample) for sample in samples])
+        features = np.stack([self.features(frame) for frame in frames])
         with self._lock:
             ids = self._store.add(names, features, origin)
             self._learnt.add(features, names)
@@ -120,12 +123,14 @@ class Session:
 
         What the bundle brought is not forgotten. Raises UnknownSampleError when there is no such sample.
         """
+        name = plain_text(label) if label is not None else None
+        origin = plain_text(source, "source") if source else source
         with self._lock:
-            labels, _ = self._store.remove(sample_id=sample_id, label=label, source=source)
+            count = self._store.remove(sample_id=sample_id, label=name, source=origin)
             # Summed again from the rows that are left, not subtracted: exact to the last bit.
             self._learnt = _sum_rows(self._store, self._member.source)
             self._changed()
-        return len(labels)
+        return count
 
     def samples(self) -> List[LearntSample]:
         """What was learnt on this device and not forgotten, in order of id."""
@@ -135,7 +140,10 @@ class Session:
     def status(self) -> Dict[str, Any]:
         """Plain data about this device's model; cheap enough to ask every second."""
         with self._lock:
-            learnt, quarantined = self._store.counts(), self._store.quarantined()
+            # Of the head that answers: beside a process that learns the file may hold more.
+            learnt = {str(c): round(float(n)) for c, n in zip(self._learnt.classes, self._learnt.counts)}
+            quarantined, generation = self._store.quarantined(), self._generation
+            kept_aside = self._store.kept_aside()
         source = dict(zip(self._member.source.classes, (float(n) for n in self._member.source.counts)))
         return {
             "bundle": {"name": self._name, "id": self._bundle_id, "signed_by": self._signed_by},
@@ -144,20 +152,22 @@ class Session:
             "dim": self._variant.dim,
             "engine": self._engine.description,
             "head": self._member.head,
-            "generation": self._generation,
+            "generation": generation,
             "classes": {
                 label: {"source": int(source.get(label, 0)), "learnt": learnt.get(label, 0)}
                 for label in [*self._classes, *sorted(set(learnt) - set(self._classes))]
             },
             "learnt_samples": sum(learnt.values()),
             "quarantined": quarantined,
+            "kept_aside": kept_aside,
             "rss_bytes": rss_bytes(),
         }
 
     def close(self) -> None:
         """Release engine and state; harmless when repeated."""
-        self._engine.close()
-        self._store.close()
+        with self._lock:
+            self._engine.close()
+            self._store.close()
 
     def __enter__(self) -> Session:
         return self
@@ -213,15 +223,18 @@ def open_session(
         keys = trusted_keys(folder, trusted)
         if bundle is None:
             opened = open_installed(folder, store.meta("bundle"), keys, allow_unsigned)
-        elif read_only:
-            opened = read_bundle(bundle, trusted=keys, allow_unsigned=allow_unsigned)
         else:
-            opened = install_bundle(Path(bundle), folder, keys, allow_unsigned)
+            opened = read_bundle(bundle, trusted=keys, allow_unsigned=allow_unsigned)
         if opened.signed_by is None:
             logger.warning("bundle %s is not signed; it was allowed on purpose", opened.manifest.name)
         variant = opened.manifest.variants[0]
         store.bind(variant.feature_space, variant.dim)
         member = HeadMember.unpack(opened.members[variant.head], variant.head, variant.feature_space, variant.dim)
+        if member.factory.classes != opened.manifest.classes:
+            raise BundleFormatError(
+                f"{variant.head} knows the classes {list(member.factory.classes)[:8]}, its manifest says"
+                f" {list(opened.manifest.classes)[:8]}; build the bundle again"
+            )
         loaded = open_engine(engine, opened.members[variant.extractor], threads=threads)
         try:
             if loaded.inputs != (variant.input,) or variant.features not in loaded.outputs:
@@ -230,12 +243,22 @@ def open_session(
                     f" {variant.input} and {variant.features}; build the bundle again"
                 )
             verified = f"{opened.id} {loaded.description}"
-            if store.meta("verified") != verified:
+            known = store.meta("verified") == verified
+            if not known:
                 check_golden(opened, loaded, member)
-                if not read_only:
-                    store.set_meta(bundle=opened.id, verified=verified, feature_space=variant.feature_space)
+            if not read_only:
+                if bundle is not None:
+                    keep_bundle(opened, Path(bundle), folder, keys, allow_unsigned)
+                if not known:
+                    store.set_meta(
+                        bundle=opened.id,
+                        verified=verified,
+                        feature_space=variant.feature_space,
+                        dim=str(variant.dim),
+                    )
                     store.log_event("install", bundle=opened.id, name=opened.manifest.name, engine=loaded.description)
-            return Session(opened, loaded, store, member, _sum_rows(store, member.source))
+            with store.view():
+                return Session(opened, loaded, store, member, _sum_rows(store, member.source))
         except BaseException:
             loaded.close()
             raise
@@ -272,35 +295,26 @@ def check_golden(bundle: Bundle, engine: Engine, member: HeadMember) -> Tuple[fl
             f"{engine.description} decides {differing} of {len(wanted)} golden samples otherwise than the host did;"
             " it is not used. Try another engine or version"
         )
+    try:  # learning will fit it again with these very options
+        empty = Statistics(member.source.dim, shift=member.source.shift, feature_space=member.source.feature_space)
+        fit_head(member.head, empty, prior=member.source, **member.options)
+    except (TypeError, ValueError) as error:
+        raise BundleFormatError(
+            f"the head {member.head!r} cannot be fitted with the bundle's options {member.options}: {error};"
+            " build the bundle again"
+        ) from error
     return off, len(wanted)
 
 
 def _extract(engine: Engine, output: str, tensor: NDArray[Any]) -> NDArray[np.float32]:
     features: NDArray[np.float32] = np.asarray(engine.run({engine.inputs[0].name: tensor})[output][0], dtype=np.float32)
-    if not np.isfinite(features).all():
-        raise SampleError("the extractor gave NaN or infinite features for this sample; nothing was learnt from it")
+    if not float(np.abs(features).max()) <= MAX_FEATURE:  # NaN is not either
+        raise SampleError("the extractor gave NaN or endless features for this sample; nothing was learnt from it")
     return features
 
 
 def _sum_rows(store: Store, source: Statistics) -> Statistics:
     learnt = Statistics(source.dim, shift=source.shift, feature_space=source.feature_space)
-    for labels, features in store.load():
+    for labels, features, _ in store.load():
         learnt.add(features, labels)
     return learnt
-
-
-def _checked_label(label: Any, what: str) -> str:
-    if not isinstance(label, str):
-        raise LabelError(f"a {what} must be text; got {type(label).__name__} {label!r:.60}")
-    name = unicodedata.normalize("NFC", label).strip()
-    if not name:
-        raise LabelError(f"the {what} is empty; give the sample a name")
-    try:
-        size_bytes = len(name.encode("utf-8"))
-    except UnicodeEncodeError as error:
-        raise LabelError(f"the {what} is not valid text: {error}") from error
-    if size_bytes > MAX_LABEL_BYTES:
-        raise LabelError(f"the {what} has {size_bytes} bytes, at most {MAX_LABEL_BYTES} are kept: {name[:40]!r}...")
-    if any(unicodedata.category(character) == "Cc" for character in name):
-        raise LabelError(f"the {what} holds control characters: {name[:60]!r}")
-    return name

@@ -6,6 +6,8 @@ those bytes are the ones that are used, the path is never opened again.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
 import io
 import os
@@ -26,12 +28,14 @@ from edgetl_runtime.bundle.manifest import (
 from edgetl_runtime.bundle.signature import MAX_SIGNATURE_BYTES, sign_manifest, verify_manifest
 from edgetl_runtime.errors import BundleCorruptError, BundleFormatError, BundleUnsignedError, SourceError
 
-__all__ = ["Bundle", "read_bundle", "write_bundle"]
+__all__ = ["Bundle", "read_bundle", "remove_file", "replace_file", "sync_folder", "write_bundle"]
 
 _MANIFEST = "manifest.json"
 _SIGNATURE = "manifest.sig"
 _LOCAL_HEADER, _CENTRAL_HEADER, _END_RECORD = 30, 46, 22
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+# What a zip without its 64-bit extension holds, with room for the headers.
+MAX_BUNDLE_BYTES = (1 << 32) - (1 << 20)
 
 
 @dataclass(frozen=True)
@@ -52,15 +56,22 @@ class Bundle:
 def write_bundle(
     path: Union[str, Path], manifest: Manifest, members: Mapping[str, bytes], private_pem: Optional[bytes] = None
 ) -> str:
-    """Write the bundle atomically and return its id; sizes and hashes of `members` are filled in here."""
+    """Write the bundle atomically and return its id; sizes and hashes of `members` are filled in here.
+
+    Raises BundleFormatError for what the reader would refuse, BundleSignatureError for a wrong key, SourceError
+    when it cannot be written; then no file is there that was not there before.
+    """
     listed = {name: Member(len(data), hashlib.sha256(data).hexdigest()) for name, data in sorted(members.items())}
-    complete = Manifest(**{**manifest.__dict__, "members": listed})
+    complete = dataclasses.replace(manifest, members=listed)
     text = dump_manifest(complete)
     parse_manifest(text)  # whatever the reader would refuse is refused before it is written
     files = {_MANIFEST: text}
     if private_pem is not None:
         files[_SIGNATURE] = sign_manifest(text, private_pem)
     files.update({name: members[name] for name in listed})
+    total = sum(len(data) for data in files.values())
+    if total > MAX_BUNDLE_BYTES:
+        raise BundleFormatError(f"the bundle would have {total:,} bytes; at most {MAX_BUNDLE_BYTES:,} can be written")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, data in files.items():
@@ -71,8 +82,9 @@ def write_bundle(
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write a whole file so that a power cut leaves the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{os.getpid()}.tmp")
     try:
+        remove_file(temporary)  # of a process that had this id before a power cut
         with temporary.open("xb") as file:
             file.write(data)
             file.flush()
@@ -80,8 +92,16 @@ def replace_file(path: Path, data: bytes) -> None:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink() if temporary.exists() else None
         raise SourceError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            remove_file(temporary)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file that may be there (Python 3.8 cannot say so itself)."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
 
 
 def sync_folder(folder: Path) -> None:
@@ -176,7 +196,8 @@ def _member(file: BinaryIO, info: zipfile.ZipInfo, most: int, what: str) -> byte
     name = info.filename.encode("utf-8")
     file.seek(info.header_offset)
     header = file.read(_LOCAL_HEADER + len(name))
-    if header[:4] != b"PK\x03\x04" or header[26:30] != struct.pack("<HH", len(name), 0) or header[30:] != name:
+    said = (info.CRC, info.compress_size, info.file_size, len(name), 0)
+    if header[:4] != b"PK\x03\x04" or header[14:30] != struct.pack("<IIIHH", *said) or header[30:] != name:
         raise BundleCorruptError(f"{what}: the local header of {info.filename[:80]!r} is damaged; copy it again")
     data = file.read(info.file_size)
     if len(data) != info.file_size:

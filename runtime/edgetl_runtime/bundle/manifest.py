@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Tuple
 
-from edgetl_runtime.errors import BundleCorruptError, BundleFormatError
+from edgetl_runtime.errors import BundleCorruptError, BundleFormatError, LabelError
+from edgetl_runtime.labels import plain_text
 from edgetl_runtime.preprocess import Preprocess, parse_preprocess
 from edgetl_runtime.types import TensorSpec
 
@@ -23,6 +24,7 @@ MAX_MEMBER_BYTES = 2 << 30
 MAX_MEMBERS = 64
 MAX_CLASSES = 65536
 MAX_DIM = 65536
+MAX_DEPTH = 32
 MEMBER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}\Z")
@@ -85,7 +87,7 @@ class Manifest:
 
 
 def dump_manifest(manifest: Manifest) -> bytes:
-    """The exact bytes that are hashed and signed."""
+    """The exact bytes that are hashed and signed; raises BundleFormatError when they would not be JSON."""
     data = {
         "format": list(manifest.format),
         "name": manifest.name,
@@ -110,7 +112,13 @@ def dump_manifest(manifest: Manifest) -> bytes:
         "provenance": manifest.provenance,
         "notes": manifest.notes,
     }
-    return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False).encode("ascii")
+    try:
+        text = json.dumps(data, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BundleFormatError(
+            f"manifest: provenance and notes must be plain JSON data, without NaN or inf: {error}"
+        ) from error
+    return text.encode("ascii")
 
 
 def parse_manifest(data: bytes) -> Manifest:
@@ -118,9 +126,16 @@ def parse_manifest(data: bytes) -> Manifest:
     if len(data) > MAX_MANIFEST_BYTES:
         raise BundleCorruptError(f"manifest.json has {len(data)} bytes; at most {MAX_MANIFEST_BYTES} are read")
     try:
-        document = json.loads(data.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+        document = json.loads(
+            data.decode("utf-8"),
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_short,
+            object_pairs_hook=_no_duplicates,
+        )
+        _check_depth(document, MAX_DEPTH)
     except (ValueError, RecursionError) as error:
-        raise BundleCorruptError(f"manifest.json is not valid JSON: {error}") from error
+        raise BundleCorruptError(f"manifest.json is not the JSON of a manifest: {error}") from error
     top = _Fields(document, "manifest")
     version = tuple(top.take_list("format", int))
     if len(version) != 2 or version[0] != FORMAT[0] or version[1] > FORMAT[1] or version[1] < 0:
@@ -251,9 +266,21 @@ def _check(manifest: Manifest) -> None:
         raise BundleFormatError("manifest: no variants; build the bundle again")
     if len({v.name for v in manifest.variants}) != len(manifest.variants):
         raise BundleFormatError("manifest: two variants share a name")
-    if len(set(manifest.classes)) != len(manifest.classes):
-        raise BundleFormatError("manifest: two classes share a name")
+    if len(set(manifest.classes)) != len(manifest.classes) or not manifest.classes:
+        raise BundleFormatError("manifest: there are no classes, or two share a name; build the bundle again")
+    for name in manifest.classes:
+        try:
+            plain = plain_text(name, "class")
+        except LabelError as error:
+            raise BundleFormatError(f"manifest: {error}") from error
+        if plain != name:
+            raise BundleFormatError(
+                f"manifest: the class {name!r} is not in the form {plain!r} in which labels are kept;"
+                " build the bundle again"
+            )
     needed = {"golden.safetensors", "guard.safetensors"}
+    if {"manifest.json", "manifest.sig"} & set(manifest.members):
+        raise BundleFormatError("manifest: it names itself or its signature as a member")
     for variant in manifest.variants:
         needed |= {variant.extractor, variant.head}
         if variant.input != manifest.preprocess.input:
@@ -265,6 +292,27 @@ def _check(manifest: Manifest) -> None:
         raise BundleFormatError(
             f"manifest: members {sorted(manifest.members)} are not exactly those it names {sorted(needed)}"
         )
+
+
+def _check_depth(value: Any, left: int) -> None:
+    """Deep data is readable by some Pythons and not by others."""
+    if left == 0:
+        raise ValueError(f"nested deeper than {MAX_DEPTH}")
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_depth(inner, left - 1)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"{text[:40]} is beyond any float")
+    return value
+
+
+def _short(text: str) -> int:
+    if len(text) > 20:
+        raise ValueError(f"the number {text[:20]}... has {len(text)} digits")
+    return int(text)
 
 
 def _no_constant(text: str) -> Any:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgetl_runtime.bundle.tensors import pack_tensors, unpack_tensors
 from edgetl_runtime.errors import BundleCorruptError, EdgetlError
-from edgetl_runtime.heads import Head, load_head
+from edgetl_runtime.heads import HEADS, Head, load_head
 from edgetl_runtime.statistics import Statistics
 
 __all__ = ["GoldenSamples", "GuardSet", "HeadMember"]
@@ -44,6 +44,10 @@ class HeadMember:
         try:
             if set(metadata) != {"statistics", "head", "options", "factory"}:
                 raise ValueError("it does not hold what a head member holds")
+            if any(not isinstance(metadata[key], dict) for key in ("statistics", "options", "factory")):
+                raise ValueError("statistics, options and factory must be objects")
+            if metadata["head"] not in HEADS:
+                raise ValueError(f"there is no head {metadata['head']!r} here; there are {sorted(HEADS)}")
             parts: Dict[str, Dict[str, NDArray[Any]]] = {"source": {}, "factory": {}}
             for name, array in tensors.items():
                 part, _, rest = name.partition(".")
@@ -51,7 +55,8 @@ class HeadMember:
             source = Statistics.from_state(parts["source"], metadata["statistics"])
             factory = load_head(parts["factory"], metadata["factory"])
             member = cls(source, str(metadata["head"]), dict(metadata["options"]), factory)
-        except (EdgetlError, KeyError, TypeError, ValueError) as error:
+            factory.decision(np.zeros((1, dim), np.float32))
+        except (EdgetlError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleCorruptError(f"{what}: {error}; build the bundle again") from error
         if source.dim != dim or {source.feature_space, factory.feature_space} != {feature_space}:
             raise BundleCorruptError(f"{what}: its statistics belong to another extractor; build the bundle again")

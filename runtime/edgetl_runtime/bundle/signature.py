@@ -31,7 +31,7 @@ def load_public_key(pem: bytes) -> bytes:
     ed25519 = _cryptography().ed25519
     try:
         key = serialization.load_pem_public_key(pem)
-    except ValueError as error:
+    except (ValueError, _cryptography().UnsupportedAlgorithm) as error:
         raise BundleSignatureError(
             f"not a public key in PEM ({error}); `edgetl keygen` writes one as NAME.pub"
         ) from error
@@ -46,8 +46,10 @@ def sign_manifest(manifest: bytes, private_pem: bytes) -> bytes:
     ed25519 = _cryptography().ed25519
     try:
         key = serialization.load_pem_private_key(private_pem, password=None)
-    except (ValueError, TypeError) as error:
-        raise BundleSignatureError(f"not a private key in PEM without passphrase: {error}") from error
+    except (ValueError, TypeError, _cryptography().UnsupportedAlgorithm) as error:
+        raise BundleSignatureError(
+            f"not a private key in PEM without passphrase ({error}); `edgetl keygen` writes one as NAME.key"
+        ) from error
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise BundleSignatureError(f"the key is {type(key).__name__}, not Ed25519; `edgetl keygen` writes one")
     public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
@@ -97,11 +99,12 @@ def _encoded(manifest: bytes) -> bytes:
 
 class _Cryptography:
     def __init__(self) -> None:
-        from cryptography.exceptions import InvalidSignature
+        from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ed25519
 
         self.InvalidSignature = InvalidSignature
+        self.UnsupportedAlgorithm = UnsupportedAlgorithm
         self.serialization: Any = serialization
         self.ed25519: Any = ed25519
 

@@ -1,4 +1,4 @@
-"""The learnt state of a device: one SQLite file, the only thing that is written while a device lives.
+"""The rows of a device's state, in one SQLite file.
 
 WAL with `synchronous=FULL`: when a method that changes something returns, a power cut loses nothing of it.
 Every learnt sample is a row with a sha256 of its own, because SQLite pages carry no checksum. The rows are
@@ -8,7 +8,6 @@ the truth; statistics and heads are sums over them. Syntax of SQLite 3.31 (JetPa
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
@@ -17,28 +16,22 @@ import sqlite3
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetl_runtime.bundle.container import sync_folder
-from edgetl_runtime.errors import (
-    StateBusyError,
-    StateCorruptError,
-    StateError,
-    StateFullError,
-    StateMismatchError,
-    UnknownSampleError,
-)
+from edgetl_runtime.errors import StateError, StateMismatchError, UnknownSampleError
+from edgetl_runtime.store.faults import state_error
 
-__all__ = ["LearntSample", "Store", "open_store"]
+__all__ = ["SCHEMA", "SCHEMA_VERSION", "STATE_FILE", "TABLES", "LearntSample", "Store", "row_intact"]
 
 logger = logging.getLogger(__name__)
 
+STATE_FILE = "state.sqlite"
 SCHEMA_VERSION = 1
-_FILE = "state.sqlite"
-_SCHEMA = """
+TABLES = frozenset(("meta", "samples", "events", "quarantine"))
+SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE samples (
     id INTEGER PRIMARY KEY AUTOINCREMENT, generation INTEGER NOT NULL, label TEXT NOT NULL,
@@ -83,22 +76,30 @@ class Store:
     @property
     def path(self) -> Path:
         """The SQLite file."""
-        return self._folder / _FILE
+        return self._folder / STATE_FILE
 
     @property
     def generation(self) -> int:
         """The number of the live generation; 0 is the factory head."""
-        return int(self.meta("generation") or 0)
+        try:
+            return int(self.meta("generation") or 0)
+        except ValueError:  # damaged; every change also wrote an event
+            return int(self._query("SELECT COALESCE(MAX(generation), 0) FROM events")[0][0])
 
     def meta(self, key: str) -> Optional[str]:
         """A value that `set_meta` stored, or None."""
-        row = self._query("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if row is None else str(row[0])
+        rows = self._query("SELECT value FROM meta WHERE key = ?", (key,))
+        return str(rows[0][0]) if rows else None
 
     def set_meta(self, **values: str) -> None:
         """Store small facts about this state, all or none."""
         with self._change():
             self._put_meta(values)
+
+    def log_event(self, kind: str, **detail: Any) -> None:
+        """Add to the history that a person reads."""
+        with self._change():
+            self._event(self.generation, kind, detail, time.time())
 
     def add(self, labels: Sequence[str], features: NDArray[np.float32], source: str) -> List[int]:
         """Make samples (features (N, D) float32) durable as one new generation; ids in the same order."""
@@ -120,8 +121,8 @@ class Store:
 
     def remove(
         self, *, sample_id: Optional[int] = None, label: Optional[str] = None, source: Optional[str] = None
-    ) -> Tuple[List[str], NDArray[np.float32]]:
-        """Delete samples for good, as one new generation; returns their labels and features (N, D).
+    ) -> int:
+        """Delete samples for good, as one new generation; how many. Their bytes are overwritten.
 
         Exactly one of the three selects. Raises UnknownSampleError when nothing matches.
         """
@@ -130,57 +131,87 @@ class Store:
             raise UnknownSampleError("say what to forget: exactly one of sample_id, label, source")
         column, value = chosen[0]
         with self._change():
-            rows = self._query(
-                f"SELECT label, features FROM samples WHERE {column} = ? ORDER BY id", (value,)
-            ).fetchall()
-            if not rows:
-                raise UnknownSampleError(f"no learnt sample has {column} {value!r}; `status` lists what there is")
+            count = self._connection.execute(f"DELETE FROM samples WHERE {column} = ?", (value,)).rowcount
+            if not count:
+                raise UnknownSampleError(
+                    f"no learnt sample has {column} {value!r}; nothing was forgotten."
+                    " `edgetl-runtime status --samples` lists what there is"
+                )
             generation = self.generation + 1
-            self._connection.execute(f"DELETE FROM samples WHERE {column} = ?", (value,))
-            self._event(generation, "forget", {column: value, "count": len(rows)}, time.time())
+            self._event(generation, "forget", {column: value, "count": count}, time.time())
             self._put_meta({"generation": str(generation)})
-        return [row[0] for row in rows], self._matrix([row[1] for row in rows])
+        with contextlib.suppress(sqlite3.Error):  # a reader may hold the journal: then a later checkpoint does it
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return count
 
-    def load(self, block: int = 512) -> Iterator[Tuple[List[str], NDArray[np.float32]]]:
-        """All samples in order of id, as blocks of labels and features (N <= block, D).
+    def adopt(self, facts: Mapping[str, str], rows: Iterable[Tuple[Any, ...]], kept_as: str) -> int:
+        """Take over what was readable of a damaged file, kept under that name; how many samples.
+
+        Without the fact of the feature space nobody knows what the features mean, so no row is taken.
+        """
+        keep = {key: facts[key] for key in ("bundle", "feature_space", "dim") if key in facts}
+        saved = 0
+        with self._change():
+            last = int(facts["generation"]) if facts.get("generation", "").isdigit() else 0
+            for row in rows if "feature_space" in keep else ():
+                saved += self._connection.execute(
+                    "INSERT OR IGNORE INTO samples (id, generation, label, source, features, wall_s, sha256)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    row,
+                ).rowcount
+                last = max(last, row[1] if isinstance(row[1], int) else 0)
+            self._put_meta({**keep, "generation": str(last + 1)})
+            self._event(last + 1, "state_corrupt", {"kept_as": kept_as, "saved": saved}, time.time())
+        return saved
+
+    @contextlib.contextmanager
+    def view(self) -> Iterator[None]:
+        """All that is read in the block belongs together, also beside a process that learns."""
+        if self._lock is not None:
+            yield  # alone: nobody else can change anything
+            return
+        self._query("BEGIN")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+
+    def load(self, block: int = 512) -> Iterator[Tuple[List[str], NDArray[np.float32], List[str]]]:
+        """All samples in order of id, as blocks of labels, features (N <= block, D) and sources.
 
         A row that does not match its hash is moved to quarantine and reported, never used, never deleted.
         """
-        last = 0
+        last = -(2**63)
         while True:
             rows = self._query(
                 "SELECT id, label, source, features, sha256 FROM samples WHERE id > ? ORDER BY id LIMIT ?",
                 (last, block),
-            ).fetchall()
+            )
             if not rows:
                 return
             last = rows[-1][0]
             good = []
             for row in rows:
-                if self._intact(row):
+                if row_intact(*row[1:]) and len(row[3]) == 4 * self._dim:
                     good.append(row)
                 else:
                     self._quarantine(row[0])
             if good:
-                yield [row[1] for row in good], self._matrix([row[3] for row in good])
+                yield [row[1] for row in good], self._matrix([row[3] for row in good]), [row[2] for row in good]
 
     def samples(self) -> List[LearntSample]:
         """What was learnt, in order of id."""
         rows = self._query("SELECT id, label, source, generation, wall_s FROM samples ORDER BY id")
         return [LearntSample(*row) for row in rows]
 
-    def counts(self) -> Dict[str, int]:
-        """Number of learnt samples by label."""
-        return dict(self._query("SELECT label, COUNT(*) FROM samples GROUP BY label ORDER BY label").fetchall())
-
     def quarantined(self) -> int:
         """Number of rows that were found damaged and set aside."""
-        return int(self._query("SELECT COUNT(*) FROM quarantine").fetchone()[0])
+        return int(self._query("SELECT COUNT(*) FROM quarantine")[0][0])
 
-    def log_event(self, kind: str, **detail: Any) -> None:
-        """Add to the history that a person reads."""
-        with self._change():
-            self._event(self.generation, kind, detail, time.time())
+    def kept_aside(self) -> List[str]:
+        """Names of damaged state files that are kept in the folder."""
+        return sorted(path.name for path in self._folder.glob(f"{STATE_FILE}.corrupt-?"))
 
     def close(self) -> None:
         """Release the file and the writer's lock; harmless when repeated."""
@@ -190,16 +221,6 @@ class Store:
             os.close(self._lock)
             self._lock = None
 
-    def _intact(self, row: Tuple[Any, ...]) -> bool:
-        _, label, source, blob, digest = row
-        return (
-            isinstance(label, str)
-            and isinstance(source, str)
-            and isinstance(blob, bytes)
-            and len(blob) == 4 * self._dim
-            and digest == _digest(label, source, blob)
-        )
-
     def _quarantine(self, sample_id: int) -> None:
         logger.error("state %s: sample %d does not match its hash; set aside, not used", self.path, sample_id)
         if self._lock is None:
@@ -207,11 +228,15 @@ class Store:
         with self._change():
             self._connection.execute(
                 "INSERT OR REPLACE INTO quarantine (id, what, row, wall_s)"
-                " SELECT id, label || char(10) || source, features, ? FROM samples WHERE id = ?",
+                " SELECT id, COALESCE(label || char(10) || source, ''), COALESCE(features, ''), ? FROM samples"
+                " WHERE id = ?",
                 (time.time(), sample_id),
             )
             self._connection.execute("DELETE FROM samples WHERE id = ?", (sample_id,))
-            self._event(self.generation, "quarantine", {"id": sample_id}, time.time())
+            # The head is another one without it, so it gets a number of its own.
+            generation = self.generation + 1
+            self._event(generation, "quarantine", {"id": sample_id}, time.time())
+            self._put_meta({"generation": str(generation)})
 
     def _matrix(self, blobs: Sequence[bytes]) -> NDArray[np.float32]:
         return np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), self._dim).astype(np.float32)
@@ -225,11 +250,11 @@ class Store:
             (generation, kind, json.dumps(detail, sort_keys=True), wall_s),
         )
 
-    def _query(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+    def _query(self, sql: str, values: Sequence[Any] = ()) -> List[Tuple[Any, ...]]:
         try:
-            return self._connection.execute(sql, values)
+            return self._connection.execute(sql, values).fetchall()
         except sqlite3.Error as error:
-            raise _typed(error, self.path) from error
+            raise state_error(error, self.path) from error
 
     @contextlib.contextmanager
     def _change(self) -> Iterator[None]:
@@ -246,102 +271,14 @@ class Store:
                     self._connection.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise _typed(error, self.path) from error
+            raise state_error(error, self.path) from error
 
 
-def open_store(folder: Path, *, read_only: bool = False) -> Store:
-    """Open, or create, the state in `folder`, which must exist; `bind` it to a feature space before learning.
-
-    One writer at a time holds a lock; `read_only` needs none. Raises StateBusyError when another process
-    writes it, StateFullError, StateError. A file that is not a database any more is renamed, reported, and
-    a fresh state is started: a device must always come up.
-    """
-    lock = None if read_only else _lock(folder)
-    try:
-        try:
-            return _open(folder, lock)
-        except StateCorruptError as error:
-            if lock is None:
-                raise
-            aside = _set_aside(folder)
-            logger.error("%s; kept as %s, starting from the factory head", error, aside)
-            store = _open(folder, lock)
-            store.log_event("state_corrupt", kept_as=aside.name)
-            return store
-    except BaseException:
-        if lock is not None:
-            os.close(lock)
-        raise
-
-
-def _open(folder: Path, lock: Optional[int]) -> Store:
-    path = folder / _FILE
-    fresh = not path.exists()
-    if fresh and lock is None:
-        raise StateError(f"{folder} holds no state to read; install a bundle there: edgetl-runtime install BUNDLE")
-    mode = "ro" if lock is None else "rwc"
-    try:
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={mode}",
-            uri=True,
-            timeout=0.1,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-    except sqlite3.Error as error:
-        raise _typed(error, path) from error
-    try:
-        if lock is not None:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise StateError(
-                f"{path} has schema {version}, this edgetl-runtime knows {SCHEMA_VERSION}: a newer version wrote it;"
-                " upgrade edgetl-runtime, or use another state folder"
-            )
-        if version == 0 and lock is not None:
-            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-            raise StateCorruptError(f"{path} is damaged")
-        if fresh:
-            sync_folder(folder)  # SQLite syncs the folder for its journal, not for the database itself
-    except sqlite3.Error as error:
-        connection.close()
-        raise _typed(error, path) from error
-    except BaseException:
-        connection.close()
-        raise
-    return Store(folder, connection, lock)
-
-
-def _lock(folder: Path) -> int:
-    try:
-        descriptor = os.open(str(folder / "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise _from_os(error, folder) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise StateBusyError(
-            f"another process is learning in {folder}; stop it, or open this one with read_only"
-        ) from error
-    return descriptor
-
-
-def _set_aside(folder: Path) -> Path:
-    """Rename a file that is no database any more, with its journal; at most the three newest are kept."""
-    path = folder / _FILE
-    for number in range(1, 4):
-        target = folder / f"{_FILE}.corrupt-{number}"
-        if not target.exists():
-            break
-    for suffix in ("", "-wal", "-shm"):
-        part = Path(f"{path}{suffix}")
-        if part.exists():
-            part.replace(Path(f"{target}{suffix}"))
-    return target
+def row_intact(label: Any, source: Any, blob: Any, digest: Any) -> bool:
+    """Does a stored sample match the hash that was stored with it?"""
+    if not (isinstance(label, str) and isinstance(source, str) and isinstance(blob, bytes)):
+        return False
+    return bool(digest == _digest(label, source, blob))
 
 
 def _digest(label: str, source: str, blob: bytes) -> bytes:
@@ -350,20 +287,3 @@ def _digest(label: str, source: str, blob: bytes) -> bytes:
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
     return digest.digest()
-
-
-def _typed(error: sqlite3.Error, path: Path) -> StateError:
-    text = str(error)
-    if "full" in text:
-        return StateFullError(f"no room to write {path} ({text}); free some space, nothing was changed")
-    if "locked" in text or "busy" in text:
-        return StateBusyError(f"{path} is busy ({text}); try again, nothing was changed")
-    if "not a database" in text or "malformed" in text:
-        return StateCorruptError(f"{path} is damaged ({text})")
-    return StateError(f"{path}: {text}; nothing was changed")
-
-
-def _from_os(error: OSError, path: Path) -> StateError:
-    if error.errno in (28, 122):  # ENOSPC, EDQUOT
-        return StateFullError(f"no room to write in {path}; free some space, nothing was changed")
-    return StateError(f"cannot use {path} as a state folder: {error.strerror or error}")

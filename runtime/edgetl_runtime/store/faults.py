@@ -1,0 +1,48 @@
+"""What SQLite and the operating system say, as errors named for what the user can do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from pathlib import Path
+
+from edgetl_runtime.errors import StateBusyError, StateCorruptError, StateError, StateFullError
+
+__all__ = ["state_error", "state_os_error"]
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_NEARLY_FULL_BYTES = 128 << 10
+
+
+def state_error(error: sqlite3.Error, path: Path) -> StateError:
+    """The StateError for an error of SQLite on the file `path`."""
+    text = str(error)
+    if "full" in text or (("I/O error" in text or "unable to open" in text) and _nearly_full(path)):
+        # SQLite calls it an I/O error when the disk is too full for its shared memory.
+        return StateFullError(f"no room to write {path} ({text}); free some space, nothing was changed")
+    if "locked" in text or "busy" in text:
+        return StateBusyError(f"{path} is busy ({text}); try again, nothing was changed")
+    if "not a database" in text or "malformed" in text:
+        return StateCorruptError(f"{path} is damaged ({text})")
+    if "readonly" in text or "unable to open" in text:
+        return StateError(
+            f"{path} cannot be opened or written by this user ({text}); check the owner and mode of its folder"
+            " and whether the disk is mounted read-only. Nothing was changed"
+        )
+    return StateError(f"{path}: {text}; nothing was changed")
+
+
+def state_os_error(error: OSError, folder: Path) -> StateError:
+    """The StateError for an error of the operating system in a state folder."""
+    if error.errno in _NO_SPACE:
+        return StateFullError(f"no room to write in {folder}; free some space, nothing was changed")
+    return StateError(f"cannot use {folder} as a state folder: {error.strerror or error}; nothing was changed")
+
+
+def _nearly_full(path: Path) -> bool:
+    try:
+        disk = os.statvfs(str(path.parent))
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < _NEARLY_FULL_BYTES
