@@ -47,7 +47,9 @@ def build(request: Request) -> Extractor:
         wanted = shape if dims[3] == shape[3] else [1, shape[3], shape[1], shape[2]]
     for have, want in zip(dims[1:], wanted[1:], strict=True):
         if have not in (0, want):
-            raise BackboneError(f"{path.name} takes {dims[1:]} (0: any) a sample, which is not the size asked for: {wanted[1:]}")
+            raise BackboneError(
+                f"{path.name} takes samples of shape {dims[1:]} (0: any), which is not the size asked for: {wanted[1:]}"
+            )
     wanted[0] = max(1, dims[0])
     try:
         features = run_graph(graph, output, np.zeros(wanted, dtype))

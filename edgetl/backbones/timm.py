@@ -70,9 +70,9 @@ def _create(model: str, request: Request, options: dict[str, Any]) -> Any:
 
 
 def _defaults(network: Any, name: str) -> ImageDefaults:
-    from timm.data import resolve_data_config
+    import timm.data.config
 
-    config: dict[str, Any] = resolve_data_config({}, model=network)
+    config: dict[str, Any] = timm.data.config.resolve_data_config({}, model=network)  # type: ignore[no-untyped-call]
     channels, height, width = config["input_size"]
     resize: int | None = math.floor(max(height, width) / config["crop_pct"])
     if config["crop_mode"] != "center":

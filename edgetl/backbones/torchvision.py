@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,8 @@ def build(request: Request) -> Extractor:
     provenance: dict[str, Any] = {"source": "torchvision", "classifier": cut.classifier, "weights": "random"}
     if request.weights is not None:
         if named:
-            contents, origin = _download(entry, request.name), entry.url
+            contents: Mapping[str, Any] = _download(entry, request.name)
+            origin = entry.url
             provenance.update(weights=str(entry), url=entry.url)
         else:
             contents, provenance["sha256"] = read_weights(request.weights)

@@ -1,15 +1,16 @@
 """From a sensor sample to the input tensor of the extractor: one implementation, on host and device.
 
 Images are resized by Pillow's antialiased `resize(box=...)`: resizing and centre crop in one pass, which
-gives the pixels of torchvision's `Resize` + `CenterCrop` on PIL images to within one grey level (the box
-is computed with torchvision's own integer rounding). Layout and normalisation are inside the graph.
+gives the pixels of torchvision's `Resize` + `CenterCrop` on PIL images to within one grey level: the box
+follows torchvision's own integer rounding, and is chosen so that Pillow, which keeps it in single
+precision, loses nothing by it where that is cheap. Layout and normalisation are inside the graph.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ __all__ = ["ArrayPreprocess", "ImagePreprocess", "Preprocess", "parse_preprocess
 _FILTERS = {"nearest": (0, 0.5), "bilinear": (2, 1.0), "bicubic": (3, 2.0), "lanczos": (1, 3.0)}
 _CHANNELS = {"L": 1, "RGB": 3, "BGR": 3}
 MAX_SIDE = 16384
+_SEARCH = 3
 
 
 @dataclass(frozen=True)
@@ -72,44 +74,33 @@ class ImagePreprocess:
     def apply(self, sample: Any) -> NDArray[np.uint8]:
         """Tensor (1, height, width, channels) uint8 of one frame; raises SampleError. Never keeps the frame."""
         frame = _checked_frame(sample)
-        left, top, right, bottom = self._box(frame.shape[1], frame.shape[0])
+        height, width = frame.shape[:2]
+        new_width, new_height = self._resized(width, height)
         code, support = _FILTERS[self.interpolation]
-        # Only the pixels under the filter are handed to Pillow, whose copy of a frame is not free.
-        margin_x = math.ceil(support * max(1.0, (right - left) / self.width)) + 2
-        margin_y = math.ceil(support * max(1.0, (bottom - top) / self.height)) + 2
-        x0, y0 = max(0, int(left) - margin_x), max(0, int(top) - margin_y)
-        x1 = min(frame.shape[1], math.ceil(right) + margin_x)
-        y1 = min(frame.shape[0], math.ceil(bottom) + margin_y)
-        image = _to_image(frame[y0:y1, x0:x1], grey=self.channels == "L")
-        box = (left - x0, top - y0, min(right - x0, x1 - x0), min(bottom - y0, y1 - y0))
-        if box != (0, 0, self.width, self.height) or image.size != (self.width, self.height):
-            image = image.resize((self.width, self.height), code, box=box)
+        x = _axis(width, new_width, self.width, support)
+        y = _axis(height, new_height, self.height, support)
+        image = _to_image(frame[y.first : y.last, x.first : x.last], grey=self.channels == "L")
+        # Two calls, because in one Pillow 13 takes the vertical pass first where that is less work, Pillow 12
+        # never does, and a device must see what the host saw. A pass that changes nothing is skipped by Pillow.
+        image = image.resize((x.made, image.height), code, box=(x.low, 0, x.high, image.height))
+        image = image.resize((x.made, y.made), code, box=(0, y.low, x.made, y.high))
         pixels: NDArray[np.uint8] = np.asarray(image)
+        pixels = pixels[y.skip : y.skip + self.height, x.skip : x.skip + self.width]
         if self.channels == "L":
-            return pixels[None, :, :, None]
+            return np.ascontiguousarray(pixels)[None, :, :, None]
         if image.mode == "L":
             return np.repeat(pixels[None, :, :, None], 3, axis=3)
         if self.channels == "BGR":
-            return np.ascontiguousarray(pixels[None, :, :, ::-1])
-        return pixels[None]
+            pixels = pixels[:, :, ::-1]
+        return np.ascontiguousarray(pixels)[None]
 
-    def _box(self, width: int, height: int) -> Tuple[float, float, float, float]:
-        """The part (left, top, right, bottom) of a frame, in its pixels, that ends up in the tensor."""
+    def _resized(self, width: int, height: int) -> Tuple[int, int]:
+        """Width and height of the whole frame after resizing, before the crop; torchvision's rounding."""
         if self.resize is None:
-            return 0.0, 0.0, float(width), float(height)
+            return self.width, self.height
         if width <= height:
-            new_width, new_height = self.resize, int(self.resize * height / width)
-        else:
-            new_width, new_height = int(self.resize * width / height), self.resize
-        left = round((new_width - self.width) / 2.0)
-        top = round((new_height - self.height) / 2.0)
-        scale_x, scale_y = width / new_width, height / new_height
-        return (
-            left * scale_x,
-            top * scale_y,
-            min((left + self.width) * scale_x, float(width)),
-            min((top + self.height) * scale_y, float(height)),
-        )
+            return self.resize, int(self.resize * height / width)
+        return int(self.resize * width / height), self.resize
 
 
 @dataclass(frozen=True)
@@ -167,6 +158,47 @@ def parse_preprocess(declared: Mapping[str, Any]) -> Preprocess:
             raise ValueError(f"an array preprocess has one key, a list `shape`; got {dict(declared)!r}")
         return ArrayPreprocess(tuple(shape))
     raise ValueError(f"preprocess kind must be 'image' or 'array', got {kind!r}")
+
+
+class _Axis(NamedTuple):
+    """One axis of a resize: source pixels first..last, of which low..high become `made`; `skip` are cropped off."""
+
+    first: int
+    last: int
+    low: float
+    high: float
+    made: int
+    skip: int
+
+
+def _axis(length: int, new: int, out: int, support: float) -> _Axis:
+    """How to make the middle `out` of `new` pixels that `length` source pixels are resized to.
+
+    Pillow keeps the box in single precision: an edge that is off by 1e-5 pixels moves sums that fall on a tie
+    to the other side, and where that happens along both axes a pixel ends two grey levels off. Edges at a
+    multiple of the step after which source and result meet again are whole numbers, thus exact; so a few
+    pixels more than needed are made and cut off. That is always cheap along the shorter side, of which a crop
+    keeps most, and exactness along one axis is enough for one grey level (with bicubic, along the longer one
+    only when a frame is enlarged, where ties are common). Elsewhere the edges with the least error are taken.
+    """
+    start = round((new - out) / 2.0)
+    stop = start + out
+    step = new // math.gcd(length, new)
+    step //= step & -step  # halves, quarters, ... are exact too
+    low, high = start // step * step, min(new, -(-stop // step) * step)
+    if high - low > (MAX_SIDE if new > length else 1.15 * out):
+        low = min(range(max(0, start - _SEARCH), start + 1), key=lambda edge: _rounding(edge, length, new))
+        high = min(range(stop, min(new, stop + _SEARCH) + 1), key=lambda edge: _rounding(edge, length, new))
+    margin = math.ceil(support * max(1.0, length / new)) + 2
+    # Only the pixels under the filter are handed to Pillow, whose copy of a frame is not free.
+    first = max(0, low * length // new - margin)
+    last = min(length, -(-high * length // new) + margin)
+    return _Axis(first, last, low * length / new - first, high * length / new - first, high - low, start - low)
+
+
+def _rounding(edge: int, length: int, new: int) -> float:
+    position = edge * length / new
+    return abs(float(np.float32(position)) - position)
 
 
 def _as_array(sample: Any) -> NDArray[Any]:
