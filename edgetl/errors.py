@@ -5,6 +5,7 @@
     ├── DatasetError          a dataset cannot be used
     ├── BackboneError         no such backbone, or it cannot be cut or built as asked
     │   └── WeightsError          its weights cannot be fetched, read, or do not fit
+    ├── DemoError             the demo cannot run here: its device has no Python, or its process failed
     ├── ExportError           a graph that cannot be made, or that a device would refuse
     └── ParityError           two engines do not give the same features or decisions
 """
@@ -16,6 +17,7 @@ from edgetl_runtime.errors import EdgetlError
 __all__ = [
     "BackboneError",
     "DatasetError",
+    "DemoError",
     "ExportError",
     "MissingPackageError",
     "ParityError",
@@ -37,6 +39,10 @@ class BackboneError(EdgetlError):
 
 class WeightsError(BackboneError):
     """Pretrained weights cannot be fetched or read, or do not fit the backbone."""
+
+
+class DemoError(EdgetlError):
+    """The demo cannot run here: there is no Python for its device, or its device process failed."""
 
 
 class ExportError(EdgetlError):

@@ -1,0 +1,167 @@
+"""One self-contained HTML page: style and drawings inside, no script, no network, light and dark."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+from PIL import Image
+
+__all__ = ["Columns", "Figure", "KeyFigures", "Part", "Picture", "Pictures", "Section", "Table", "Text", "page"]
+
+
+class Part(Protocol):
+    """Anything that can stand on a page; the charts of `edgetl.charts` are parts too."""
+
+    def html(self) -> str:
+        """This part as HTML, escaped."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, a sentence that says what is to be seen, and the parts that show it."""
+
+    title: str
+    lead: str
+    parts: Sequence[Part]
+
+    def html(self) -> str:
+        """The section as HTML."""
+        lead = f'<p class="lead">{escape(self.lead)}</p>' if self.lead else ""
+        return f"<section><h2>{escape(self.title)}</h2>{lead}{''.join(p.html() for p in self.parts)}</section>"
+
+
+@dataclass(frozen=True)
+class Text:
+    """Paragraphs."""
+
+    paragraphs: Sequence[str]
+
+    def html(self) -> str:
+        """One `<p>` each."""
+        return "".join(f"<p>{escape(text)}</p>" for text in self.paragraphs)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number that matters, what it is, and what to hold it against."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class KeyFigures:
+    """Numbers in large letters."""
+
+    figures: Sequence[Figure]
+
+    def html(self) -> str:
+        """Cards that flow into as many columns as fit."""
+        cards = "".join(
+            f"<div><dt>{escape(f.label)}</dt><dd>{escape(f.value)}</dd>"
+            + (f"<dd class='note'>{escape(f.note)}</dd>" if f.note else "")
+            + "</div>"
+            for f in self.figures
+        )
+        return f'<dl class="figures">{cards}</dl>'
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text or numbers; a column whose cells are all numbers is aligned to the right.
+
+    `strong` names rows (by number) that are set in bold.
+    """
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | float | int]]
+    digits: int = 1
+    strong: Sequence[int] = ()
+
+    def html(self) -> str:
+        """A table that scrolls by itself when the page is narrower."""
+        right = [
+            bool(self.rows) and all(isinstance(row[i], (int, float)) or row[i] == "" for row in self.rows)
+            for i in range(len(self.columns))
+        ]
+
+        def cell(tag: str, i: int, value: str | float | int) -> str:
+            text = f"{value:.{self.digits}f}" if isinstance(value, float) else str(value)
+            return f"<{tag}{' class=n' if right[i] else ''}>{escape(text)}</{tag}>"
+
+        head = "".join(cell("th", i, name) for i, name in enumerate(self.columns))
+        body = "".join(
+            f"<tr{' class=strong' if number in self.strong else ''}>"
+            + "".join(cell("td", i, value) for i, value in enumerate(row))
+            + "</tr>"
+            for number, row in enumerate(self.rows)
+        )
+        return (
+            f'<figure><div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+            f"<figcaption>{escape(self.caption)}</figcaption></figure>"
+        )
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Pixels (H, W) or (H, W, 3) uint8 with a short caption."""
+
+    pixels: NDArray[Any]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A row of small pictures, embedded as PNG and shown without smoothing at `side` CSS pixels."""
+
+    caption: str
+    pictures: Sequence[Picture]
+    side: int = 64
+
+    def html(self) -> str:
+        """The pictures; each is embedded as it is and enlarged by the browser."""
+        items = "".join(
+            f'<li><img alt="{escape(p.caption)}" width="{self.side}" height="{self.side}" src="{_png(p.pixels)}">'
+            f"<span>{escape(p.caption)}</span></li>"
+            for p in self.pictures
+        )
+        return f'<figure class="pictures"><ul>{items}</ul><figcaption>{escape(self.caption)}</figcaption></figure>'
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Parts side by side where the page is wide enough."""
+
+    parts: Sequence[Part]
+
+    def html(self) -> str:
+        """A grid of the parts."""
+        return f'<div class="columns">{"".join(f"<div>{p.html()}</div>" for p in self.parts)}</div>'
+
+
+def page(title: str, lead: str, sections: Sequence[Section], footer: str = "") -> str:
+    """The whole page as one text, to be written in UTF-8. All texts are plain and are escaped here."""
+    style = files("edgetl").joinpath("report.css").read_text(encoding="utf-8")
+    return (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escape(title)}</title><style>{style}</style></head><body><main>"
+        f"<header><h1>{escape(title)}</h1><p>{escape(lead)}</p></header>"
+        f"{''.join(section.html() for section in sections)}<footer>{escape(footer)}</footer></main></body></html>\n"
+    )
+
+
+def _png(pixels: NDArray[Any]) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
