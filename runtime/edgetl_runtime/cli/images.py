@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl_runtime.errors import SourceError
-from edgetl_runtime.sources.images import image_paths, read_image
+from edgetl_runtime.labels import plain_text
+from edgetl_runtime.sources.images import IMAGE_SUFFIXES, image_paths, read_image
 
 __all__ = ["folder_label", "labelled_paths", "read_or_skip"]
 
@@ -27,18 +28,21 @@ def labelled_paths(arguments: Sequence[str]) -> List[Tuple[Path, Optional[Path]]
         elif path.exists():
             found.append((path, None))
         else:
-            raise SourceError(f"there is no file or folder {path}")
+            raise SourceError(f"there is no file or folder {path}; check the spelling and the working directory")
     if not found:
-        raise SourceError(f"no images in {', '.join(arguments)}")
+        raise SourceError(f"no images in {', '.join(arguments)}; looked for {', '.join(IMAGE_SUFFIXES)}")
     return found
 
 
 def folder_label(path: Path, root: Optional[Path]) -> str:
-    """The class that a folder-a-class tree gives an image: its folder, below the root, joined by `/`."""
+    """The class that a folder-a-class tree gives an image: its folder, below the root, joined by `/`.
+
+    Raises SourceError for an image in no folder, LabelError when the folder's name cannot be a label.
+    """
     label = path.parent.relative_to(root).as_posix() if root is not None else path.parent.name
     if label in ("", "."):
         raise SourceError(f"{path} lies in no class folder; give its class with --label, or sort images into folders")
-    return label
+    return plain_text(label)
 
 
 def read_or_skip(path: Path) -> Optional[NDArray[np.uint8]]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import random
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Tuple
 
 from edgetl_runtime.cli.images import folder_label, labelled_paths, read_or_skip
-from edgetl_runtime.errors import SourceError
-from edgetl_runtime.session import open_session
+from edgetl_runtime.errors import EdgetlError, SampleError, SourceError
+from edgetl_runtime.labels import plain_text
+from edgetl_runtime.session import Session, open_session
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
+
+logger = logging.getLogger(__name__)
 
 EXAMPLE = (
     "edgetl-runtime learn photo.jpg --label kestrel --state state/\n"
@@ -26,38 +30,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders with a folder a class")
     parser.add_argument("--label", help="what all these images show; without it their folder names say so")
     parser.add_argument("--source", default="", help="where they come from, so that all of it can be forgotten at once")
-    parser.add_argument("--per-class", type=int, metavar="N", help="at most N images a class, drawn at random")
+    parser.add_argument("--per-class", type=_positive, metavar="N", help="at most N images a class, drawn at random")
     parser.add_argument("--seed", type=int, default=0, help="of the random draw (default 0)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Learn, and print what was learnt."""
+    given = None if args.label is None else plain_text(args.label)
     chosen: List[Tuple[Path, str]] = [
-        (path, args.label if args.label is not None else folder_label(path, root))
-        for path, root in labelled_paths(args.images)
+        (path, folder_label(path, root) if given is None else given) for path, root in labelled_paths(args.images)
     ]
     if args.per_class is not None:
         chosen = _draw(chosen, args.per_class, args.seed)
-    ids: List[int] = []
-    counts: Dict[str, int] = {}
-    skipped = 0
+    learnt: List[Tuple[int, str]] = []
     with open_session(None, args.state, allow_unsigned=args.allow_unsigned) as session:
-        for start in range(0, len(chosen), _BATCH):
-            batch = [(read_or_skip(path), label) for path, label in chosen[start : start + _BATCH]]
-            good = [(frame, label) for frame, label in batch if frame is not None]
-            skipped += len(batch) - len(good)
-            ids += session.learn_many([f for f, _ in good], [label for _, label in good], source=args.source)
-            for _, label in good:
-                counts[label] = counts.get(label, 0) + 1
-        generation: Optional[int] = session.status()["generation"]
-    if not ids:
-        raise SourceError(f"none of the {skipped} files could be read as an image; nothing was learnt")
+        try:
+            for start in range(0, len(chosen), _BATCH):
+                learnt += _learn(session, chosen[start : start + _BATCH], args.source)
+        except EdgetlError:
+            if learnt:
+                logger.warning("stopped after %d samples; those are learnt and kept", len(learnt))
+            raise
+        generation: int = session.status()["generation"]
+    skipped = len(chosen) - len(learnt)
+    if not learnt:
+        raise SourceError(f"none of the {skipped} files can be used as an image; nothing was learnt")
+    counts: Dict[str, int] = {}
+    for _, label in learnt:
+        counts[label] = counts.get(label, 0) + 1
     if args.json:
+        ids = [sample_id for sample_id, _ in learnt]
         print(json.dumps({"learnt": ids, "labels": counts, "skipped": skipped, "generation": generation}))
     else:
-        note = f", {skipped} unreadable skipped" if skipped else ""
-        print(f"learnt {len(ids)} samples of {len(counts)} classes{note}; generation {generation}")
+        note = f", {skipped} unusable skipped" if skipped else ""
+        samples = f"sample {learnt[0][0]}" if len(learnt) == 1 else f"{len(learnt)} samples"
+        classes = "1 class" if len(counts) == 1 else f"{len(counts)} classes"
+        print(f"learnt {samples} of {classes}{note}; generation {generation}")
     return 0
+
+
+def _learn(session: Session, batch: List[Tuple[Path, str]], source: str) -> List[Tuple[int, str]]:
+    """Id and label of what was learnt, in one transaction; files that cannot be used are said and left out."""
+    frames, labels = [], []
+    for path, label in batch:
+        frame = read_or_skip(path)
+        if frame is None:
+            continue
+        try:
+            session.preprocess(frame)
+        except SampleError as error:
+            logger.warning("skipped: %s: %s", path, error)
+            continue
+        frames.append(frame)
+        labels.append(label)
+    return list(zip(session.learn_many(frames, labels, source=source), labels))
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1; got {text!r}")
+    return int(text)
 
 
 def _draw(chosen: List[Tuple[Path, str]], most: int, seed: int) -> List[Tuple[Path, str]]:

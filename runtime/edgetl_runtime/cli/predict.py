@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from typing import Any, Dict, List
 
 from edgetl_runtime.cli.images import folder_label, labelled_paths, read_or_skip
-from edgetl_runtime.errors import SourceError
+from edgetl_runtime.errors import SampleError, SourceError
 from edgetl_runtime.session import open_session
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
+
+logger = logging.getLogger(__name__)
 
 EXAMPLE = "edgetl-runtime predict photo.jpg --state state/\n  edgetl-runtime predict shop/test --check --state state/"
 
@@ -31,7 +34,12 @@ def run(args: argparse.Namespace) -> int:
             if frame is None:
                 skipped += 1
                 continue
-            prediction = session.predict(frame)
+            try:
+                prediction = session.predict(frame)
+            except SampleError as error:
+                logger.warning("skipped: %s: %s", path, error)
+                skipped += 1
+                continue
             row: Dict[str, Any] = {
                 "image": str(path),
                 "label": prediction.label,
@@ -46,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             if not args.json and not args.check:
                 print(f"{path}\t{prediction.label}\t{row['probability']:.3f}\toutlier {prediction.outlier:.1f}")
     if not rows:
-        raise SourceError(f"none of the {skipped} files could be read as an image")
+        raise SourceError(f"none of the {skipped} files can be used as an image")
     if args.check:
         right = sum(row["label"] == row["truth"] for row in rows)
         summary = {"images": len(rows), "right": right, "accuracy": right / len(rows), "skipped": skipped}
@@ -54,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
             print(json.dumps({**summary, "predictions": rows}))
         else:
             accuracy, generation = 100 * right / len(rows), rows[-1]["generation"]
-            print(f"{right} of {len(rows)} images right: {accuracy:.1f} % (generation {generation})")
+            note = f", {skipped} unusable skipped" if skipped else ""
+            print(f"{right} of {len(rows)} images right: {accuracy:.1f} % (generation {generation}){note}")
     elif args.json:
         print(json.dumps({"predictions": rows, "skipped": skipped}))
     return 0

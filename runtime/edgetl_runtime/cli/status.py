@@ -32,7 +32,9 @@ def run(args: argparse.Namespace) -> int:
     print(f"engine      {status['engine']}, {status['dim']} features, head {status['head']}")
     print(f"generation  {status['generation']}, {status['learnt_samples']} samples learnt here")
     if status["quarantined"]:
-        print(f"damaged     {status['quarantined']} stored samples were set aside")
+        print(f"damaged     {status['quarantined']} stored samples did not match their hash and are not used")
+    if status["kept_aside"]:
+        print(f"damaged     the state file was; kept aside as {', '.join(status['kept_aside'])}")
     for label, counts in status["classes"].items():
         print(f"  {label:<30} {counts['source']:>6} at the host {counts['learnt']:>6} here")
     for sample in samples:

@@ -16,13 +16,13 @@ EXAMPLE = "edgetl-runtime trust add signing.pub --state state/"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
-    parser.add_argument("action", choices=["add", "list"])
+    parser.add_argument("action", choices=["add", "list"], help="add a key, or list those that are trusted")
     parser.add_argument("key", nargs="?", help="public key in PEM, as `edgetl keygen` writes it")
 
 
 def run(args: argparse.Namespace) -> int:
     """Add a key, or list those that are trusted."""
-    folder = make_state_folder(args.state)
+    folder = Path(args.state)
     if args.action == "add":
         if args.key is None:
             raise SourceError("say which key: edgetl-runtime trust add KEY.pub")
@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
             pem = Path(args.key).read_bytes()
         except OSError as error:
             raise SourceError(f"cannot read the key {args.key}: {error.strerror or error}") from error
+        make_state_folder(folder)
         trust_key(folder, pem)
     keys = sorted(trusted_keys(folder))
     if args.json:
