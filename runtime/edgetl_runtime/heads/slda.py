@@ -18,7 +18,7 @@ from edgetl_runtime.numerics import (
 )
 from edgetl_runtime.statistics import Statistics
 
-__all__ = ["Discriminant", "discriminant", "fit", "load"]
+__all__ = ["Discriminant", "discriminant", "fit", "load", "posterior_means"]
 
 Array = NDArray[np.float64]
 
@@ -38,21 +38,29 @@ def fit(
     statistics: Statistics,
     prior: Optional[Statistics] = None,
     n0: float = 5.0,
+    common: float = 5.0,
     shrinkage: Union[str, float] = "oas",
+    trust: Optional[float] = None,
     priors: Optional[str] = None,
 ) -> LinearHead:
     """Shared-covariance discriminant of features (N, D): w_c = S^-1 m_c, b_c = -m_c S^-1 m_c / 2.
 
-    S is the within-class covariance of the prior's and the learnt samples together, shrunk towards its mean
-    variance by `shrinkage`: "oas", "ledoit_wolf", "kubokawa" or a number in 0..1. Means are maximum a
-    posteriori, (n m + n0 m_source) / (n + n0), where the prior knows the class; a class of one learnt sample
-    works, because S comes from the others. `priors="counts"` adds log class frequencies.
+    Means are maximum a posteriori. The shift of the domain is a part common to all classes, which counts as
+    zero with the weight of `common` samples (infinity: none), and a part of each class, zero with the weight
+    of `n0` samples: m_c = (n m + n0 (m_source + shared)) / (n + n0). Classes not met yet move along, classes
+    that the prior does not know take their own mean, from one sample on.
+
+    S is the prior's within-class covariance, which counts as `trust` samples at most (None: D), pooled with
+    the learnt samples' about m_c: shrunk towards its mean variance by `shrinkage`, "oas", "ledoit_wolf",
+    "kubokawa" or a number in 0..1. `priors="counts"` adds log class frequencies. common=inf, trust=inf and
+    n0=5 is plain SLDA with prior means; with no prior it is the textbook discriminant.
 
     Cost: O(D^3 / 3 + K D^2) to fit, O(K D) to decide; memory D^2 while fitting, K D after. Exact to merge,
     to forget and in any order. Assumes classes of one mode and one common covariance. Probabilities are too
-    sure of themselves until calibrated. Hayes and Kanan 2020 (Deep SLDA); Chen et al. 2010 (OAS).
+    sure of themselves until calibrated. Hayes and Kanan 2020 (Deep SLDA); Chen et al. 2010 (OAS); the
+    defaults were measured, see benchmarks/fewshot.py.
     """
-    model = discriminant(statistics, prior, n0, shrinkage)
+    model = discriminant(statistics, prior, n0, common, shrinkage, trust)
     both, bias = model.both, model.bias
     if priors == "counts":
         seen = both.learnt_counts if both.learnt_counts.any() else both.prior_counts
@@ -66,38 +74,61 @@ def discriminant(
     statistics: Statistics,
     prior: Optional[Statistics] = None,
     n0: float = 5.0,
+    common: float = 5.0,
     shrinkage: Union[str, float] = "oas",
+    trust: Optional[float] = None,
     weights: Optional[Array] = None,
 ) -> Discriminant:
     """The parts of the head; `weights` (K, D) of a head fitted on the same operands save the factorisation."""
     both = operands(statistics, prior)
-    means, total = _posterior_means(both, n0)
+    means, total = posterior_means(both, n0, common)
     if weights is None:
-        weights = positive_cholesky(_covariance(both, shrinkage)).solve(means.T).T
+        weights = positive_cholesky(_covariance(both, means, shrinkage, trust)).solve(means.T).T
     elif weights.shape != means.shape:
         raise ValueError(f"weights must have shape {means.shape}; got {weights.shape}")
     return Discriminant(both, means, weights, -0.5 * np.einsum("kd,kd->k", means, weights), total)
 
 
-def _posterior_means(both: Operands, n0: float) -> Tuple[Array, Array]:
-    if not n0 >= 0:
-        raise ValueError(f"n0 must not be negative; got {n0}")
+def posterior_means(both: Operands, n0: float, common: float) -> Tuple[Array, Array]:
+    """Means (K, D) about the shift, and the weight (K) of the samples behind each."""
+    if not (n0 >= 0 and common >= 0):
+        raise ValueError(f"n0 and common must not be negative; got {n0} and {common}")
+    counts, means = both.learnt_counts, both.prior_means.copy()
+    known, seen = both.prior_counts > 0, both.learnt_counts > 0
+    shared = known & seen
+    if shared.any() and n0 > 0:
+        moved = both.learnt_means[shared] - both.prior_means[shared]
+        precision = 1.0 / (1.0 / n0 + 1.0 / counts[shared])
+        means[known] += (precision @ moved) / (precision.sum() + common)
     # With n0 = 0 a class that only the prior knows keeps the prior's mean.
-    weight = np.where(both.prior_counts > 0, np.where(both.learnt_counts > 0, n0, max(n0, 1.0)), 0.0)
-    total = both.learnt_counts + weight
-    summed = both.learnt_counts[:, None] * both.learnt_means + weight[:, None] * both.prior_means
-    return summed / total[:, None], total
+    weight = np.where(known, np.where(seen, n0, max(n0, 1.0)), 0.0)
+    total = counts + weight
+    return (counts[:, None] * both.learnt_means + weight[:, None] * means) / total[:, None], total
 
 
-def _covariance(both: Operands, shrinkage: Union[str, float]) -> Array:
-    """Shrunk within-class covariance (D, D), maximum likelihood, of both sides."""
-    scatter = both.learnt.within_scatter()
-    count = both.learnt.count
-    if both.prior is not None:
-        scatter = scatter + both.prior.within_scatter()
-        count += both.prior.count
-    dim = scatter.shape[0]
-    covariance = scatter / max(count, 1.0)
+def _covariance(both: Operands, means: Array, shrinkage: Union[str, float], trust: Optional[float]) -> Array:
+    """Shrunk within-class covariance (D, D) of both sides."""
+    seen = both.learnt_counts > 0
+    scatter, count = both.learnt.within_scatter(), both.learnt.count
+    if both.prior is None or not both.prior.count > 0:
+        return _shrunk(scatter / max(count, 1.0), count, shrinkage, both)
+    source = both.prior.within_scatter()
+    source /= both.prior.count
+    source = _shrunk(source, both.prior.count, shrinkage, both)
+    strength = min(both.prior.count, float(both.prior.dim) if trust is None else trust)
+    if not strength > 0:
+        raise ValueError(f"trust must be positive; got {trust}")
+    if count > 0:
+        gap = np.sqrt(both.learnt_counts[seen])[:, None] * (both.learnt_means[seen] - means[seen])
+        scatter += gap.T @ gap
+        source *= strength
+        source += scatter
+        source /= strength + count
+    return source
+
+
+def _shrunk(covariance: Array, count: float, shrinkage: Union[str, float], both: Operands) -> Array:
+    dim = covariance.shape[0]
     variance = float(np.trace(covariance)) / dim
     if not variance > 0:
         # Nothing is known of the spread, as with one sample a class and no prior: nearest mean.
@@ -107,21 +138,19 @@ def _covariance(both: Operands, shrinkage: Union[str, float]) -> Array:
     elif shrinkage == "kubokawa":
         amount = shrinkage_kubokawa(dim, count)
     elif shrinkage == "ledoit_wolf":
-        amount = _ledoit_wolf(both)
+        amount = _ledoit_wolf(both.prior if both.prior is not None and both.prior.count > 0 else both.learnt)
     elif isinstance(shrinkage, (int, float)) and 0 <= shrinkage <= 1:
         amount = float(shrinkage)
     else:
         raise ValueError(f"shrinkage must be 'oas', 'ledoit_wolf', 'kubokawa' or in 0..1; got {shrinkage!r}")
-    shrunk: Array = (1.0 - amount) * covariance
-    shrunk[np.diag_indices(dim)] += amount * variance
-    return shrunk
+    covariance = covariance * (1.0 - amount)
+    covariance[np.diag_indices(dim)] += amount * variance
+    return covariance
 
 
-def _ledoit_wolf(both: Operands) -> float:
+def _ledoit_wolf(statistics: Statistics) -> float:
     """Intensity for the covariance about the one mean: within classes it would need a Gram matrix a class."""
-    rows = both.learnt.moments
-    if both.prior is not None:
-        rows = rows.combined(both.prior.moments, 1.0)
+    rows = statistics.moments
     centred = rows.moved(-rows.sum / rows.count)
     return shrinkage_ledoit_wolf(centred.covariance(), centred.count, centred.quartic)
 
