@@ -21,7 +21,7 @@ def noise(height, width, channels=3, seed=0):
 
 
 def whole_then_crop(frame, preprocess):
-    """The definition: resize the whole frame by Pillow, rows first, then cut out the centre by torchvision's rounding."""
+    """The definition: resize the whole frame, rows first, then cut out the centre by torchvision's rounding."""
     height, width = frame.shape[:2]
     if preprocess.resize is None:
         new_width, new_height = preprocess.width, preprocess.height
