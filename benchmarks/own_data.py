@@ -30,8 +30,24 @@ WEIGHTS = "models/mobilenet_v2_torchvision_fp16.safetensors"
 
 def main() -> int:
     data = data_folder()
+    (ROOT / "build").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="own-data-", dir=ROOT / "build") as work:
+        figures = _measure(data, Path(work))
+    print(f"\n| {'labels a class':>14} | device | target labels alone | untouched | oracle |")
+    print("|---:|---:|---:|---:|---:|")
+    for row in figures["rows"]:
+        print(
+            f"| {row['labels_a_class']:>14} | {100 * row['device']:.1f} | {100 * row['target_only']:.1f}"
+            f" | {100 * figures['before']:.1f} | {100 * figures['oracle']:.1f} |"
+        )
+    checked = figures["by_command"]
+    print(f"by the commands alone, 10 labels a class: {100 * checked['before']:.1f} -> {100 * checked['after']:.1f} %")
+    print(write_evidence("own-data", figures).relative_to(ROOT))
+    return 0
+
+
+def _measure(data: Path, work: Path) -> dict:
     shop = data / "grocery_fruitveg"
-    work = Path(tempfile.mkdtemp(prefix="own-data-", dir=_build_folder()))
     bundle, state = work / "shop.edgetl", work / "shop-state"
     print("$ edgetl build --backbone torchvision/mobilenet_v2 ...", flush=True)
     built = _run(
@@ -58,43 +74,26 @@ def main() -> int:
         for draw in range(DRAWS):
             chosen = _draw(features[pool][1], shots, draw)
             few, labels = features[pool][0][chosen], [features[pool][1][i] for i in chosen]
-            learnt = rt.Statistics(
-                member.source.dim, shift=member.source.shift, feature_space=member.source.feature_space
-            )
+            learnt = _empty(member)
             learnt.add(few, labels)
             after.append(_accuracy(rt.fit_head("slda", learnt, prior=member.source), *features[measured]))
             alone.append(_accuracy(rt.fit_head("ncm", learnt), *features[measured]))
         rows.append({"labels_a_class": shots, "device": float(np.mean(after)), "target_only": float(np.mean(alone))})
     checked = _by_command(pool, measured, state, work)
 
-    figures = {
+    return {
         "held_out_source": built["held_out_accuracy"], "before": before, "oracle": oracle, "rows": rows,
         "by_command": checked, "images": {"training": built["training_samples"], "pool": len(features[pool][1]),
         "measured": len(features[measured][1])}, "parity_max_rel": built["parity"]["max_rel"],
-        "bundle_bytes": built["bundle_bytes"], "seconds": {"build": built["seconds"]["total"], "frame": seconds_a_frame},
+        "bundle_bytes": built["bundle_bytes"],
+        "seconds": {"build": built["seconds"]["total"], "frame": seconds_a_frame},
     }  # fmt: skip
-    print(f"\n| {'labels a class':>14} | device | target labels alone | untouched | oracle |")
-    print("|---:|---:|---:|---:|---:|")
-    for row in rows:
-        print(
-            f"| {row['labels_a_class']:>14} | {100 * row['device']:.1f} | {100 * row['target_only']:.1f}"
-            f" | {100 * before:.1f} | {100 * oracle:.1f} |"
-        )
-    print(f"by the commands alone, 10 labels a class: {100 * checked['before']:.1f} -> {100 * checked['after']:.1f} %")
-    print(write_evidence("own-data", figures).relative_to(ROOT))
-    return 0
 
 
 def _run(command: str, *arguments: str) -> dict:
     script = Path(sys.executable).with_name(command)
     done = subprocess.run([str(script), *arguments], check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout) if "--json" in arguments else {}
-
-
-def _build_folder() -> Path:
-    folder = ROOT / "build"
-    folder.mkdir(exist_ok=True)
-    return folder
 
 
 def _split(shop: Path, work: Path) -> tuple[Path, Path]:

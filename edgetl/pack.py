@@ -160,8 +160,8 @@ def build(
         input=source.preprocess.input,
         features=TensorSpec(features_spec.name, "float32", (1, source.dim)),
         feature_space=space,
-        # Another version of an engine may differ from this one by about what this one differs from torch by.
-        feature_tolerance=max(1e-3, 10 * parity.max_rel),
+        # Room for another engine version, and for a Pillow that rounds a pixel the other way (measured: 6e-3).
+        feature_tolerance=max(1e-2, 10 * parity.max_rel),
     )
     members = {
         variant.extractor: graph,

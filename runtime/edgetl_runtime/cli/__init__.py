@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
 import os
 import sys
@@ -19,6 +20,7 @@ COMMANDS: Dict[str, str] = {
     "learn": "learn labelled images; durable when it returns",
     "status": "what is installed and what was learnt",
     "forget": "remove what was learnt from a sample, a label or a source, exactly",
+    "merge": "put what several devices learnt into one new state, exactly",
     "trust": "provision the public keys whose bundles this device accepts",
 }
 
@@ -29,7 +31,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser(
         prog="edgetl-runtime",
         description="Learns a small head on a frozen network, on the device.",
-        epilog="example: edgetl-runtime install birds.edgetl && edgetl-runtime predict photo.jpg",
+        epilog="example:\n  edgetl-runtime install birds.edgetl && edgetl-runtime predict photo.jpg",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -44,6 +47,9 @@ def main(argv: Optional[List[str]] = None) -> int:
             command.set_defaults(run=module.run)
             _add_common(command)
     chosen = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file name need not be valid text
     logging.basicConfig(level=logging.INFO if chosen.verbose else logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         return int(chosen.run(chosen))
@@ -60,8 +66,17 @@ def main(argv: Optional[List[str]] = None) -> int:
 
 def _add_common(command: argparse.ArgumentParser) -> None:
     default = os.environ.get("EDGETL_STATE", "edgetl-state")
-    command.add_argument("--state", metavar="DIR", default=default, help=f"state folder (default: {default})")
-    command.add_argument("--allow-unsigned", action="store_true", help="accept a bundle that nobody signed")
+    command.add_argument(
+        "--state",
+        metavar="DIR",
+        default=default,
+        help="state folder: what is installed and learnt (default: %(default)s; or set EDGETL_STATE)",
+    )
+    command.add_argument(
+        "--allow-unsigned",
+        action="store_true",
+        help="accept a bundle that nobody signed; otherwise only one signed by a trusted key is",
+    )
     command.add_argument("--json", action="store_true", help="print one JSON document")
     command.add_argument("--verbose", action="store_true", help="say more on stderr")
 
