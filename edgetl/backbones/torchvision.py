@@ -58,8 +58,8 @@ def build(request: Request) -> Extractor:
             contents, provenance["sha256"] = read_weights(request.weights)
             origin = str(request.weights)
             provenance.update(weights="file", file=Path(request.weights).name)
-        contents = {_OLD_DENSENET.sub(r"\1\2.", key): value for key, value in contents.items()}
-        fit = fit_weights(network, used_keys(network, example, request.name), contents, origin)
+        needed = used_keys(network, example, request.name)
+        fit = fit_weights(network, needed, contents, origin, lambda key: _OLD_DENSENET.sub(r"\1\2.", key))
         provenance.update(inside=fit.inside, prefix=fit.prefix, unused=list(fit.unused))
     return from_module(network, preprocess, mean, scale, name=request.name, provenance=provenance)
 

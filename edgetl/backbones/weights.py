@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,17 +60,22 @@ def read_weights(path: str | Path) -> tuple[Mapping[str, Any], str]:
 
 
 def fit_weights(
-    network: torch.nn.Module, needed: Iterable[str], contents: Mapping[str, Any], origin: str
+    network: torch.nn.Module,
+    needed: Iterable[str],
+    contents: Mapping[str, Any],
+    origin: str,
+    rename: Callable[[str], str] = str,
 ) -> Fit:
     """Load into `network` the tensors it needs, as float32, in place; raises WeightsError and then changes nothing.
 
     A wrapper ({"state_dict": ...}) and a prefix on all keys ("module.") are seen through: of all readings of
     the file, the one that explains most of the `needed` keys is taken. Integer buffers are taken where present.
+    `rename` turns a key of the file into today's.
     """
     import torch
 
     needed = sorted(needed)
-    inside, prefix, tensors = _best_reading(contents, needed)
+    inside, prefix, tensors = _best_reading(contents, needed, rename)
     state = network.state_dict()
     missing = [key for key in needed if key not in tensors]
     if missing:
@@ -103,11 +108,12 @@ def fit_weights(
 
 
 def _best_reading(
-    contents: Mapping[str, Any], needed: list[str]
+    contents: Mapping[str, Any], needed: list[str], rename: Callable[[str], str]
 ) -> tuple[str, str, dict[str, torch.Tensor]]:
     """(wrapper key, prefix, tensors without it) that holds most of the needed keys; the first at a tie."""
     best: tuple[int, str, str, dict[str, Any]] = (-1, "", "", {})
-    for inside, tensors in _tensor_maps(contents):
+    for inside, found_tensors in _tensor_maps(contents):
+        tensors = {rename(key): value for key, value in found_tensors.items()}
         prefixes = {""}
         for key in tensors:
             parts = key.split(".")
@@ -123,7 +129,7 @@ def _best_reading(
 def _tensor_maps(contents: Mapping[str, Any], inside: str = "", depth: int = 2) -> Iterator[tuple[str, dict[str, Any]]]:
     import torch
 
-    tensors = {key: value for key, value in contents.items() if isinstance(value, torch.Tensor)}
+    tensors = {key: value for key, value in contents.items() if isinstance(key, str) and isinstance(value, torch.Tensor)}
     if tensors:
         yield inside, tensors
     for key, value in contents.items() if depth else ():
