@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from edgetl_runtime.errors import SourceError
+
+from edgetl.build_page import build_page
 from edgetl.cli.progress import shown_progress
 from edgetl.pack import BuildResult, build
 
-__all__ = ["EXAMPLE", "add_arguments", "run"]
+__all__ = ["EXAMPLE", "add_arguments", "run", "write_report"]
 
 EXAMPLE = (
     "edgetl build --backbone torchvision/mobilenet_v2 --weights mobilenet_v2.safetensors"
@@ -76,8 +80,21 @@ def run(args: argparse.Namespace) -> int:
             sequence=args.sequence,
             progress=progress,
         )
-    print(json.dumps(_plain(result)) if args.json else _text(result))
+    report = write_report(result)
+    print(
+        json.dumps({**_plain(result), "report": str(report)}) if args.json else f"{_text(result)}\n  report: {report}"
+    )
     return 0
+
+
+def write_report(result: BuildResult) -> Path:
+    """The page of the build, beside the bundle."""
+    report = result.path.with_suffix(".html")
+    try:
+        report.write_text(build_page(result), encoding="utf-8")
+    except OSError as error:
+        raise SourceError(f"the bundle is written, its report {report} is not: {error.strerror or error}") from error
+    return report
 
 
 def _text(result: BuildResult) -> str:
