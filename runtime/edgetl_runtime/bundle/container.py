@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import io
 import os
 import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Dict, List, Mapping, Optional, Union
@@ -133,7 +135,9 @@ def _read(file: BinaryIO, what: str, trusted: Optional[Mapping[str, bytes]], all
     size = os.fstat(file.fileno()).st_size
     try:
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, ValueError, OverflowError, struct.error, NotImplementedError) as error:
+    except (zipfile.BadZipFile, ValueError, OverflowError, struct.error, NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # Python 3.8 seeks where the bytes say
+            raise
         raise BundleCorruptError(
             f"{what}: truncated, or not a bundle ({error}); copy it again, it has {size} bytes here"
         ) from error
@@ -202,4 +206,6 @@ def _member(file: BinaryIO, info: zipfile.ZipInfo, most: int, what: str) -> byte
     data = file.read(info.file_size)
     if len(data) != info.file_size:
         raise BundleCorruptError(f"{what}: truncated inside {info.filename[:80]!r}; copy it again")
+    if zlib.crc32(data) != info.CRC:  # all that guards the manifest of an unsigned bundle against a flipped bit
+        raise BundleCorruptError(f"{what}: {info.filename[:80]!r} was changed or damaged; copy it again")
     return data

@@ -58,7 +58,7 @@ class HeadMember:
             factory.decision(np.zeros((1, dim), np.float32))
         except (EdgetlError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleCorruptError(f"{what}: {error}; build the bundle again") from error
-        if source.dim != dim or {source.feature_space, factory.feature_space} != {feature_space}:
+        if source.dim != dim or [source.feature_space, factory.feature_space] != [feature_space] * 2:
             raise BundleCorruptError(f"{what}: its statistics belong to another extractor; build the bundle again")
         return member
 

@@ -1,0 +1,86 @@
+"""The golden bundle and what was learnt with it once, for tests that need something real."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional
+
+import numpy as np
+from edgetl_runtime.bundle import Bundle, read_bundle, write_bundle
+from edgetl_runtime.session import Session, open_session
+from numpy.typing import NDArray
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+BUNDLE = GOLDEN / "bundle-1.0.edgetl"
+
+
+@lru_cache(maxsize=None)
+def bundle() -> Bundle:
+    return read_bundle(BUNDLE)
+
+
+@lru_cache(maxsize=None)
+def frames() -> NDArray[np.uint8]:
+    """(200, 8, 8) uint8 handwritten digits."""
+    pictures: NDArray[np.uint8] = np.load(str(GOLDEN / "frames.npy"))
+    return pictures
+
+
+@lru_cache(maxsize=None)
+def labels() -> List[str]:
+    return list(json.loads((GOLDEN / "labels.json").read_text()))
+
+
+@lru_cache(maxsize=None)
+def answers() -> Dict[str, Any]:
+    """What the golden state answered when it was made."""
+    return dict(json.loads((GOLDEN / "state-1.json").read_text()))
+
+
+def opened(state: Path, source: Optional[Path] = BUNDLE, **options: Any) -> Session:
+    """A session on the golden bundle, or on another file; it must be closed."""
+    options.setdefault("threads", 1)
+    return open_session(source, state, allow_unsigned=True, **options)
+
+
+def golden_state(folder: Path) -> Path:
+    """A copy of the golden state, into which the golden bundle can be opened."""
+    folder.mkdir()
+    shutil.copy(str(GOLDEN / "state-1.sqlite"), str(folder / "state.sqlite"))
+    return folder
+
+
+def changed_bundle(
+    path: Path,
+    members: Optional[Mapping[str, bytes]] = None,
+    private_pem: Optional[bytes] = None,
+    **fields: Any,
+) -> Path:
+    """The golden bundle with other members or other fields of its manifest, written as the host writes."""
+    manifest = dataclasses.replace(bundle().manifest, **fields)
+    write_bundle(path, manifest, {**bundle().members, **(members or {})}, private_pem)
+    return path
+
+
+def other_space(path: Path) -> Path:
+    """A bundle that works, whose features mean something else: the same network after another crop."""
+    from edgetl_runtime.bundle.members import HeadMember
+    from edgetl_runtime.heads import load_head
+    from edgetl_runtime.statistics import Statistics
+
+    variant = bundle().manifest.variants[0]
+    space = "ab" * 32
+    member = HeadMember.unpack(bundle().members[variant.head], variant.head, variant.feature_space, variant.dim)
+    source = Statistics.from_state(member.source.state(), {**member.source.metadata(), "feature_space": space})
+    factory = load_head(member.factory.state(), {**member.factory.metadata(), "feature_space": space})
+    moved = HeadMember(source, member.head, member.options, factory)
+    return changed_bundle(
+        path,
+        {variant.head: moved.pack()},
+        name="other",
+        variants=(dataclasses.replace(variant, feature_space=space),),
+    )
