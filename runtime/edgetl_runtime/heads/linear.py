@@ -12,6 +12,7 @@ from edgetl_runtime.errors import LabelError, StatisticsError
 from edgetl_runtime.heads.protocol import Evidence, Explanation
 from edgetl_runtime.labels import checked_label, label_array, ordered_labels
 from edgetl_runtime.numerics import softmax
+from edgetl_runtime.reservoir import Neighbour, Reservoir
 from edgetl_runtime.statistics import checked_features
 from edgetl_runtime.types import Label
 
@@ -59,8 +60,8 @@ class LinearHead:
         """Probabilities (N, K) of features (N, D)."""
         return softmax(self.decision(features) / self.temperature)
 
-    def explain(self, features: ArrayLike) -> Explanation:
-        """Why, for one sample (1, D)."""
+    def explain(self, features: ArrayLike, reservoir: Optional[Reservoir] = None) -> Explanation:
+        """Why, for one sample (1, D); with the samples of a reservoir that are nearest to it."""
         decision = self.decision(features)
         shares: Tuple[Tuple[int, float], ...] = ()
         if len(self.classes) > 1 and len(decision) == 1:
@@ -70,7 +71,8 @@ class LinearHead:
             parts = row * (self.weights[first] - self.weights[second])
             strongest = np.argsort(-np.abs(parts), kind="stable")[:8]
             shares = tuple((int(index), float(parts[index])) for index in strongest)
-        return explained(self.classes, decision, softmax(decision / self.temperature), self.counts, shares)
+        near = () if reservoir is None else reservoir.nearest(features)
+        return explained(self.classes, decision, softmax(decision / self.temperature), self.counts, near, shares)
 
     def with_temperature(self, temperature: float) -> LinearHead:
         """The same decisions with other probabilities."""
@@ -104,6 +106,7 @@ def explained(
     decision: Array,
     probabilities: Array,
     counts: Array,
+    neighbours: Tuple[Neighbour, ...] = (),
     shares: Tuple[Tuple[int, float], ...] = (),
 ) -> Explanation:
     """The record for decision values and probabilities (1, K)."""
@@ -113,7 +116,7 @@ def explained(
     evidence = tuple(
         Evidence(classes[k], float(decision[0, k]), float(probabilities[0, k]), float(counts[k])) for k in order
     )
-    return Explanation(evidence[0].label if evidence else None, evidence, shares)
+    return Explanation(evidence[0].label if evidence else None, evidence, shares, neighbours)
 
 
 def load_linear(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> LinearHead:

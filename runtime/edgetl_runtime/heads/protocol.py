@@ -8,6 +8,7 @@ from typing import Any, Dict, Optional, Protocol, Tuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edgetl_runtime.reservoir import Neighbour, Reservoir
 from edgetl_runtime.types import Label
 
 __all__ = ["Evidence", "Explanation", "Head"]
@@ -29,11 +30,13 @@ class Explanation:
 
     `runner_up_features` are the indices of the features that spoke most for the winner against the second,
     with their share of the difference of the two decision values; empty where the head is not linear.
+    `neighbours` are stored samples by cosine, the nearest first; empty without a reservoir.
     """
 
     label: Optional[Label]
     evidence: Tuple[Evidence, ...]
     runner_up_features: Tuple[Tuple[int, float], ...] = ()
+    neighbours: Tuple[Neighbour, ...] = ()
 
 
 class Head(Protocol):
@@ -69,8 +72,12 @@ class Head(Protocol):
         """Probabilities (N, K) of features (N, D)."""
         ...
 
-    def explain(self, features: ArrayLike) -> Explanation:
-        """Why, for one sample (1, D)."""
+    def explain(self, features: ArrayLike, reservoir: Optional[Reservoir] = None) -> Explanation:
+        """Why, for one sample (1, D); with the samples of a reservoir that are nearest to it."""
+        ...
+
+    def with_temperature(self, temperature: float) -> Head:
+        """The same decisions; probabilities are those of decision / temperature."""
         ...
 
     def state(self) -> Dict[str, NDArray[np.float64]]:

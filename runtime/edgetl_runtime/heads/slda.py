@@ -18,7 +18,7 @@ from edgetl_runtime.numerics import (
 )
 from edgetl_runtime.statistics import Statistics
 
-__all__ = ["Discriminant", "discriminant", "fit", "load", "posterior_means"]
+__all__ = ["Discriminant", "covariance_parts", "discriminant", "fit", "load", "posterior_means"]
 
 Array = NDArray[np.float64]
 
@@ -63,8 +63,8 @@ def fit(
     model = discriminant(statistics, prior, n0, common, shrinkage, trust)
     both, bias = model.both, model.bias
     if priors == "counts":
-        seen = both.learnt_counts if both.learnt_counts.any() else both.prior_counts
-        bias = bias + np.log((seen + 1.0) / (seen.sum() + len(seen)))
+        seen = both.learnt_counts + both.prior_counts
+        bias = bias + np.log(seen / seen.sum())
     elif priors is not None:
         raise ValueError(f"priors must be None or 'counts'; got {priors!r}")
     return LinearHead("slda", both.classes, both.feature_space, model.weights, bias, both.shift, model.total)
@@ -83,7 +83,8 @@ def discriminant(
     both = operands(statistics, prior)
     means, total = posterior_means(both, n0, common)
     if weights is None:
-        weights = positive_cholesky(_covariance(both, means, shrinkage, trust)).solve(means.T).T
+        matrix, count, _ = covariance_parts(both, means, shrinkage, trust)
+        weights = count * positive_cholesky(matrix).solve(means.T).T
     elif weights.shape != means.shape:
         raise ValueError(f"weights must have shape {means.shape}; got {weights.shape}")
     return Discriminant(both, means, weights, -0.5 * np.einsum("kd,kd->k", means, weights), total)
@@ -106,46 +107,50 @@ def posterior_means(both: Operands, n0: float, common: float) -> Tuple[Array, Ar
     return (counts[:, None] * both.learnt_means + weight[:, None] * means) / total[:, None], total
 
 
-def _covariance(both: Operands, means: Array, shrinkage: Union[str, float], trust: Optional[float]) -> Array:
-    """Shrunk within-class covariance (D, D) of both sides."""
+def covariance_parts(
+    both: Operands, means: Array, shrinkage: Union[str, float], trust: Optional[float]
+) -> Tuple[Array, float, float]:
+    """Shrunk within-class covariance (D, D) of both sides times `count`, that count, and how much of the learnt
+    samples' scatter was shrunk away (0 with a prior, whose own was)."""
     seen = both.learnt_counts > 0
     scatter, count = both.learnt.within_scatter(), both.learnt.count
     if both.prior is None or not both.prior.count > 0:
-        return _shrunk(scatter / max(count, 1.0), count, shrinkage, both)
-    source = both.prior.within_scatter()
-    source /= both.prior.count
-    source = _shrunk(source, both.prior.count, shrinkage, both)
+        shrunk, amount = _shrunk(scatter, max(count, 1.0), shrinkage, both.learnt)
+        return shrunk, max(count, 1.0), amount
+    source, _ = _shrunk(both.prior.within_scatter(), both.prior.count, shrinkage, both.prior)
     strength = min(both.prior.count, float(both.prior.dim) if trust is None else trust)
     if not strength > 0:
         raise ValueError(f"trust must be positive; got {trust}")
+    source *= strength / both.prior.count
     if count > 0:
         gap = np.sqrt(both.learnt_counts[seen])[:, None] * (both.learnt_means[seen] - means[seen])
-        scatter += gap.T @ gap
-        source *= strength
         source += scatter
-        source /= strength + count
-    return source
+        source += gap.T @ gap
+    return source, strength + count, 0.0
 
 
-def _shrunk(covariance: Array, count: float, shrinkage: Union[str, float], both: Operands) -> Array:
-    dim = covariance.shape[0]
-    variance = float(np.trace(covariance)) / dim
+def _shrunk(
+    scatter: Array, count: float, shrinkage: Union[str, float], statistics: Statistics
+) -> Tuple[Array, float]:
+    """Scatter (D, D) of `count` samples drawn towards its mean variance, and by how much; changes its argument."""
+    dim = scatter.shape[0]
+    variance = float(np.trace(scatter)) / dim
     if not variance > 0:
         # Nothing is known of the spread, as with one sample a class and no prior: nearest mean.
-        return np.eye(dim)
+        return count * np.eye(dim), 0.0
     if shrinkage == "oas":
-        amount = shrinkage_oas(covariance, count)
+        amount = shrinkage_oas(scatter / count, count)
     elif shrinkage == "kubokawa":
         amount = shrinkage_kubokawa(dim, count)
     elif shrinkage == "ledoit_wolf":
-        amount = _ledoit_wolf(both.prior if both.prior is not None and both.prior.count > 0 else both.learnt)
+        amount = _ledoit_wolf(statistics)
     elif isinstance(shrinkage, (int, float)) and 0 <= shrinkage <= 1:
         amount = float(shrinkage)
     else:
         raise ValueError(f"shrinkage must be 'oas', 'ledoit_wolf', 'kubokawa' or in 0..1; got {shrinkage!r}")
-    covariance = covariance * (1.0 - amount)
-    covariance[np.diag_indices(dim)] += amount * variance
-    return covariance
+    scatter *= 1.0 - amount
+    scatter[np.diag_indices(dim)] += amount * variance
+    return scatter, amount
 
 
 def _ledoit_wolf(statistics: Statistics) -> float:
