@@ -228,7 +228,7 @@ def open_session(
         if opened.signed_by is None:
             logger.warning("bundle %s is not signed; it was allowed on purpose", opened.manifest.name)
         variant = opened.manifest.variants[0]
-        store.bind(variant.feature_space, variant.dim)
+        store.bind(variant.feature_space, variant.dim, opened.id)
         member = HeadMember.unpack(opened.members[variant.head], variant.head, variant.feature_space, variant.dim)
         if member.factory.classes != opened.manifest.classes:
             raise BundleFormatError(
@@ -249,7 +249,7 @@ def open_session(
             if not read_only:
                 if bundle is not None:
                     keep_bundle(opened, Path(bundle), folder, keys, allow_unsigned)
-                if not known:
+                if not known or store.meta("feature_space") != variant.feature_space:
                     store.set_meta(
                         bundle=opened.id,
                         verified=verified,

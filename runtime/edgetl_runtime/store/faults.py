@@ -9,21 +9,26 @@ from pathlib import Path
 
 from edgetl_runtime.errors import StateBusyError, StateCorruptError, StateError, StateFullError
 
-__all__ = ["state_error", "state_os_error"]
+__all__ = ["SQLITE_ERRORS", "state_error", "state_os_error"]
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_DAMAGE = ("not a database", "malformed", "unsupported file format", "no such", "syntax error")
 _NEARLY_FULL_BYTES = 128 << 10
 
 
-def state_error(error: sqlite3.Error, path: Path) -> StateError:
-    """The StateError for an error of SQLite on the file `path`."""
+# A message about a damaged schema may not be text itself, and then Python fails to say it.
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+
+
+def state_error(error: Exception, path: Path) -> StateError:
+    """The StateError for one of `SQLITE_ERRORS` on the file `path`."""
     text = str(error)
     if "full" in text or (("I/O error" in text or "unable to open" in text) and _nearly_full(path)):
         # SQLite calls it an I/O error when the disk is too full for its shared memory.
         return StateFullError(f"no room to write {path} ({text}); free some space, nothing was changed")
     if "locked" in text or "busy" in text:
         return StateBusyError(f"{path} is busy ({text}); try again, nothing was changed")
-    if "not a database" in text or "malformed" in text:
+    if isinstance(error, UnicodeDecodeError) or any(word in text for word in _DAMAGE):
         return StateCorruptError(f"{path} is damaged ({text})")
     if "readonly" in text or "unable to open" in text:
         return StateError(

@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterator, Optional, Tuple
 
 from edgetl_runtime.bundle.container import sync_folder
 from edgetl_runtime.errors import StateBusyError, StateCorruptError, StateError
-from edgetl_runtime.store.faults import state_error, state_os_error
+from edgetl_runtime.store.faults import SQLITE_ERRORS, state_error, state_os_error
 from edgetl_runtime.store.samples import SCHEMA, SCHEMA_VERSION, STATE_FILE, TABLES, Store, row_intact
 
 __all__ = ["open_store"]
@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 _MOST_SET_ASIDE = 3
 _ABSURD_VERSION = 1000  # no release has it, a flipped bit has
-_COLUMNS = "id, generation, label, source, features, wall_s, sha256"
 
 
 def open_store(folder: Path, *, read_only: bool = False) -> Store:
@@ -92,12 +91,15 @@ def _open(folder: Path, lock: Optional[int]) -> Store:
             sync_folder(folder)  # SQLite does so for its journal only
         if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise StateCorruptError(f"{path} is damaged")
-        if version > 0 and not tables >= TABLES:
-            raise StateCorruptError(f"{path} is damaged: it lacks {sorted(TABLES - tables)}")
+        for table, columns in TABLES.items():
+            if [row[1] for row in connection.execute(f"PRAGMA table_info({table})")] != columns:
+                raise StateCorruptError(f"{path} is damaged: its table {table} is not what it was")
+        if lock is not None:
+            _rehearse(connection)
     except BaseException as error:
         if connection is not None:
             connection.close()
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, SQLITE_ERRORS):
             raise state_error(error, path) from error
         raise
     return Store(folder, connection, lock)
@@ -118,6 +120,17 @@ def _make_durable(connection: sqlite3.Connection) -> None:
     # Where there is no shared memory SQLite keeps its old journal, which is durable with EXTRA only.
     connection.execute(f"PRAGMA synchronous = {'FULL' if mode == 'wal' else 'EXTRA'}")
     connection.execute("PRAGMA secure_delete = ON")  # what is forgotten leaves no bytes behind
+
+
+def _rehearse(connection: sqlite3.Connection) -> None:
+    """Write a row into every table and take it back: damage that the check overlooks shows now, not at a `learn`."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for table, columns in TABLES.items():
+            values = ", ".join("NULL" if column == "id" else "'0'" for column in columns)
+            connection.execute(f"INSERT INTO {table} VALUES ({values})")
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def _lock(folder: Path) -> int:
@@ -180,8 +193,8 @@ def _readable(path: Path) -> Tuple[Dict[str, str], Iterator[Tuple[Any, ...]]]:
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         connection.text_factory = lambda data: data.decode("utf-8", "replace")
-        facts = {str(key): str(value) for key, value in connection.execute("SELECT key, value FROM meta")}
-    except sqlite3.Error:
+        facts = {str(key): str(value) for key, value in connection.execute("SELECT * FROM meta")}
+    except SQLITE_ERRORS:
         return {}, iter(())
     return facts, _readable_rows(connection)
 
@@ -191,13 +204,13 @@ def _readable_rows(connection: sqlite3.Connection) -> Iterator[Tuple[Any, ...]]:
     try:
         for order in ("", " DESC"):
             try:
-                for row in connection.execute(f"SELECT {_COLUMNS} FROM samples ORDER BY id{order}"):
+                for row in connection.execute(f"SELECT * FROM samples ORDER BY rowid{order}"):
                     if row[0] in seen:
                         break
-                    if row_intact(row[2], row[3], row[4], row[6]):
+                    if len(row) == len(TABLES["samples"]) and row_intact(row[2], row[3], row[4], row[6]):
                         seen.add(row[0])
                         yield row
-            except sqlite3.Error:
+            except SQLITE_ERRORS:
                 continue
     finally:
         connection.close()

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl_runtime.errors import StateError, StateMismatchError, UnknownSampleError
-from edgetl_runtime.store.faults import state_error
+from edgetl_runtime.store.faults import SQLITE_ERRORS, state_error
 
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "STATE_FILE", "TABLES", "LearntSample", "Store", "row_intact"]
 
@@ -30,7 +30,12 @@ logger = logging.getLogger(__name__)
 
 STATE_FILE = "state.sqlite"
 SCHEMA_VERSION = 1
-TABLES = frozenset(("meta", "samples", "events", "quarantine"))
+TABLES = {
+    "meta": ["key", "value"],
+    "samples": ["id", "generation", "label", "source", "features", "wall_s", "sha256"],
+    "events": ["id", "generation", "kind", "detail", "wall_s"],
+    "quarantine": ["id", "what", "row", "wall_s"],
+}
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE samples (
@@ -63,10 +68,14 @@ class Store:
         self._lock = lock
         self._dim = 0
 
-    def bind(self, feature_space: str, dim: int) -> None:
-        """Say which features (D = `dim`) are wanted; StateMismatchError when this state holds others."""
+    def bind(self, feature_space: str, dim: int, bundle_id: Optional[str] = None) -> None:
+        """Say which features (D = `dim`) are wanted; StateMismatchError when this state holds others.
+
+        A state that this very bundle was installed in holds its features, whatever a damaged fact says.
+        """
         known = self.meta("feature_space")
-        if known is not None and known != feature_space:
+        same_bundle = bundle_id is not None and self.meta("bundle") == bundle_id
+        if known is not None and known != feature_space and not same_bundle:
             raise StateMismatchError(
                 f"the state in {self._folder} was learnt with another bundle (feature space {known[:12]}, this bundle"
                 f" has {feature_space[:12]}): their features mean different things. Use another state folder"
@@ -130,6 +139,8 @@ class Store:
         if len(chosen) != 1:
             raise UnknownSampleError("say what to forget: exactly one of sample_id, label, source")
         column, value = chosen[0]
+        if isinstance(value, int) and not 0 < value < 2**63:
+            raise UnknownSampleError(f"no learnt sample has id {value}; an id is what `learn` returned")
         with self._change():
             count = self._connection.execute(f"DELETE FROM samples WHERE {column} = ?", (value,)).rowcount
             if not count:
@@ -253,7 +264,7 @@ class Store:
     def _query(self, sql: str, values: Sequence[Any] = ()) -> List[Tuple[Any, ...]]:
         try:
             return self._connection.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise state_error(error, self.path) from error
 
     @contextlib.contextmanager
@@ -270,7 +281,7 @@ class Store:
                 with contextlib.suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
                 raise
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise state_error(error, self.path) from error
 
 
