@@ -22,7 +22,8 @@ from edgetl_runtime.bundle import Manifest, Variant, write_bundle
 from edgetl_runtime.bundle.members import GoldenSamples, GuardSet, HeadMember
 from edgetl_runtime.engines import Engine, open_engine
 from edgetl_runtime.errors import SampleError, SourceError
-from edgetl_runtime.heads import Head, fit_head
+from edgetl_runtime.heads import HEADS, Head, fit_head
+from edgetl_runtime.heads.calibration import calibrated
 from edgetl_runtime.preprocess import Preprocess
 from edgetl_runtime.statistics import Statistics
 from edgetl_runtime.types import TensorSpec
@@ -107,12 +108,15 @@ def build(
     `extractor` and `dataset` may be given by name and folder. `key` is an Ed25519 private key in PEM
     (`edgetl keygen`); without it the bundle is unsigned and a device must allow that on purpose.
     `sequence` must rise with every release of the same bundle. Raises DatasetError, BackboneError,
-    ExportError, ParityError, SourceError.
+    ExportError, ParityError, SourceError; ValueError for a head that there is not.
     """
     from edgetl.backbones import extractor as open_extractor
     from edgetl.data import dataset as open_dataset
     from edgetl.export import export
 
+    able = sorted(row for row, kind in HEADS.items() if kind.exact and not kind.projected)
+    if head not in able:
+        raise ValueError(f"a bundle carries a head that follows from its statistics alone, one of {able}; got {head!r}")
     started = time.perf_counter()
     source = open_extractor(extractor) if isinstance(extractor, str) else extractor
     samples = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
@@ -143,6 +147,8 @@ def build(
         options = dict(head_options or {})
         empty = Statistics(source.dim, shift=statistics.shift, feature_space=space)
         factory = fit_head(head, empty, prior=statistics, **options)
+        if held_out.labels:
+            factory = calibrated(factory, held_out.features, held_out.labels)
         member = HeadMember(statistics, head, options, factory)
         progress(Step("parity", 0, 1))
         parity, agreed = _parity(source, engine, factory, [*held_out.tensors, *training.tensors][:PARITY_SAMPLES])

@@ -183,6 +183,8 @@ class Session:
         member = self._member
         if self._learnt.count:
             head = fit_head(member.head, self._learnt, prior=member.source, **member.options)
+            # The host calibrated the factory head on samples it had not seen; its successors inherit that.
+            head = head.with_temperature(float(member.factory.metadata().get("temperature", 1.0)))
         else:
             head = member.factory
         # A linear discriminant lends its factorisation to the outlier score; other heads have none to lend.
