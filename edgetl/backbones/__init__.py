@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from edgetl.backbones.module import from_module
@@ -30,7 +31,7 @@ SOURCES: dict[str, tuple[str, str, str]] = {
 
 def extractor(
     name: str,
-    weights: str | None = None,
+    weights: str | Path | None = None,
     *,
     output: str | None = None,
     mean: float | Sequence[float] | None = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgetl_runtime.preprocess import ImagePreprocess
 
@@ -21,7 +22,7 @@ class Request:
     """The options of `edgetl.backbones.extractor`, as given; None asks for the default of the weights."""
 
     name: str
-    weights: str | None = None
+    weights: str | Path | None = None
     output: str | None = None
     mean: float | Sequence[float] | None = None
     scale: float | Sequence[float] | None = None

@@ -37,7 +37,7 @@ def build(request: Request) -> Extractor:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         network = _create(model, request, options)
-    preprocess, mean, scale = image_declaration(request, _defaults(network, request.name))
+    preprocess, mean, scale = image_declaration(request, _defaults(network, request.name, options))
     if request.size is not None and hasattr(network, "set_input_size"):
         network.set_input_size(img_size=(preprocess.height, preprocess.width))
     example = network_example(preprocess)
@@ -69,11 +69,12 @@ def _create(model: str, request: Request, options: dict[str, Any]) -> Any:
         raise BackboneError(f"timm cannot build {request.name}: {error}") from error
 
 
-def _defaults(network: Any, name: str) -> ImageDefaults:
+def _defaults(network: Any, name: str, options: dict[str, Any]) -> ImageDefaults:
     import timm.data.config
 
-    config: dict[str, Any] = timm.data.config.resolve_data_config({}, model=network)  # type: ignore[no-untyped-call]
+    config: dict[str, Any] = timm.data.config.resolve_data_config(options, model=network)  # type: ignore[no-untyped-call]
     channels, height, width = config["input_size"]
+    channels = options.get("in_chans", channels)
     resize: int | None = math.floor(max(height, width) / config["crop_pct"])
     if config["crop_mode"] != "center":
         if config["crop_mode"] == "squash" and config["crop_pct"] == 1.0:
@@ -81,7 +82,10 @@ def _defaults(network: Any, name: str) -> ImageDefaults:
         else:
             _log.warning("%s: timm crops by %r; edgetl takes the centre crop", name, config["crop_mode"])
     interpolation = config["interpolation"]
-    mean, std = ((tuple(config[key]) * channels)[:channels] for key in ("mean", "std"))
+    mean, std = (
+        config[key] if len(config[key]) == channels else (sum(config[key]) / len(config[key]),) * channels
+        for key in ("mean", "std")
+    )
     return ImageDefaults(
         height=height,
         width=width,

@@ -129,7 +129,8 @@ def _best_reading(
 def _tensor_maps(contents: Mapping[str, Any], inside: str = "", depth: int = 2) -> Iterator[tuple[str, dict[str, Any]]]:
     import torch
 
-    tensors = {key: value for key, value in contents.items() if isinstance(key, str) and isinstance(value, torch.Tensor)}
+    tensors = {key: value for key, value in contents.items() if isinstance(value, torch.Tensor)}
+    tensors = {key: value for key, value in tensors.items() if isinstance(key, str)}  # an optimizer numbers its own
     if tensors:
         yield inside, tensors
     for key, value in contents.items() if depth else ():

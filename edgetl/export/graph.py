@@ -62,38 +62,35 @@ def fold(model: onnx.ModelProto) -> None:
     Input shapes must be static: then shape arithmetic is constant too. The values are computed by
     onnxruntime itself, on the same graph, so folding cannot change a result.
     """
-    from onnx import helper, numpy_helper
+    from onnx import numpy_helper
+
 
     graph = model.graph
-    alias: dict[str, str] = {}
+    results = [tensor.name for tensor in graph.output]
     known = {tensor.name for tensor in graph.initializer}
+    alias: dict[str, str] = {}
     foldable: set[str] = set()
     for node in graph.node:
         for i, name in enumerate(node.input):
             node.input[i] = alias.get(name, name)
         inputs = [name for name in node.input if name]
-        if node.op_type == "Identity" and inputs[0] in known and inputs[0] not in foldable:
-            # Exporters name one shared weight many times so; folding by value would store it as often.
+        if node.op_type == "Identity" and node.output[0] not in results:
+            # Exporters name one shared weight many times so; folding it by value would store it as often.
             alias[node.output[0]] = inputs[0]
             continue
-        shape_only = node.op_type in {"Shape", "Size"} or all(name in known for name in inputs)
-        if shape_only and node.op_type not in _RANDOM | _CONTROL_FLOW and node.domain in ("", "ai.onnx"):
+        constant = node.op_type in {"Shape", "Size"} or all(name in known for name in inputs)
+        if constant and node.op_type not in _RANDOM | _CONTROL_FLOW and node.domain in ("", "ai.onnx"):
             known.update(node.output)
             foldable.update(node.output)
-    results = [tensor.name for tensor in graph.output]
-    for tensor in graph.output:  # an output is never renamed: it stays behind an Identity
-        if tensor.name in alias:
-            graph.node.append(helper.make_node("Identity", [alias[tensor.name]], [tensor.name]))
-    alive = [node for node in graph.node if not set(node.output) <= foldable]
+    for name in results:
+        if name in known:
+            raise ExportError(f"output {name!r} does not depend on the input: there is nothing to extract")
+    alive = [node for node in graph.node if not {*node.output} <= foldable | alias.keys()]
     wanted = sorted({name for node in alive for name in node.input} & foldable)
-    wanted += [name for name in results if name in foldable and name not in wanted]
     if wanted:
         values = _evaluate(model, wanted)
+        _keep(graph.node, lambda node: not {*node.output} <= foldable)
         graph.initializer.extend(numpy_helper.from_array(values[name], name) for name in wanted)
-        _keep(graph.node, lambda node: not set(node.output) <= foldable)
-        for name in results:
-            if name in foldable:
-                raise ExportError(f"output {name!r} does not depend on the input: there is nothing to extract")
     prune(model, results)
 
 
