@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -21,16 +20,16 @@ import numpy as np
 from edgetl_runtime.bundle import Manifest, Variant, write_bundle
 from edgetl_runtime.bundle.members import GoldenSamples, GuardSet, HeadMember
 from edgetl_runtime.engines import Engine, open_engine
-from edgetl_runtime.errors import SampleError, SourceError
+from edgetl_runtime.errors import SourceError
 from edgetl_runtime.heads import HEADS, Head, fit_head
 from edgetl_runtime.heads.calibration import calibrated
 from edgetl_runtime.preprocess import Preprocess
 from edgetl_runtime.statistics import Statistics
 from edgetl_runtime.types import TensorSpec
 from numpy.typing import NDArray
-from PIL import Image
 
 from edgetl.errors import DatasetError, ParityError
+from edgetl.extraction import ExtractedPart, extract, run_engine
 from edgetl.parity import Parity, compare, decisions_agreed
 from edgetl.progress import Progress, Step, silent
 
@@ -40,15 +39,12 @@ if TYPE_CHECKING:
 
 __all__ = ["BuildResult", "build"]
 
-logger = logging.getLogger(__name__)
-
 ENGINE = "onnxruntime"
 PRECISION = "fp32"
-PARITY_SAMPLES = 64
 PARITY_LIMIT = 1e-3  # of the largest feature; what float32 kernels of two libraries differ by is 1e-6 to 1e-4
 GUARD_PER_CLASS = 20
 GOLDEN_SAMPLES = 8
-GOLDEN_SIDE = 320
+_PACKAGES = ("edgetl", "edgetl-runtime", "torch", "torchvision", "timm", "onnx", "onnxruntime", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
@@ -76,17 +72,6 @@ class BuildResult:
     member_bytes: dict[str, int]
     bundle_bytes: int
     seconds: dict[str, float]
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Samples of one part of the dataset after the extractor: features (N, D), labels (N), a few tensors and frames."""
-
-    features: NDArray[np.float32]
-    labels: list[str]
-    tensors: list[NDArray[Any]]
-    frames: list[NDArray[Any]]
-    rejected: int
 
 
 def build(
@@ -132,8 +117,8 @@ def build(
     engine = open_engine(ENGINE, graph, threads=threads)
     try:
         features_spec = engine.outputs[0]
-        training = _extract(engine, source.preprocess, samples.training, progress, "features of the training part")
-        held_out = _extract(engine, source.preprocess, samples.held_out, progress, "features of the held-out part")
+        training = extract(engine, source.preprocess, samples.training, progress, "features of the training part")
+        held_out = extract(engine, source.preprocess, samples.held_out, progress, "features of the held-out part")
         classes = tuple(sorted(set(training.labels)))
         if len(classes) < 2:
             raise DatasetError(
@@ -151,7 +136,7 @@ def build(
             factory = calibrated(factory, held_out.features, held_out.labels)
         member = HeadMember(statistics, head, options, factory)
         progress(Step("parity", 0, 1))
-        parity, agreed = _parity(source, engine, factory, [*held_out.tensors, *training.tensors][:PARITY_SAMPLES])
+        parity, agreed = _parity(source, engine, factory, [*held_out.tensors, *training.tensors])
         golden = _golden(engine, source.preprocess, factory, classes, [*held_out.frames, *training.frames])
         progress(Step("parity", 1, 1))
     finally:
@@ -221,44 +206,12 @@ def build(
     )
 
 
-def _extract(engine: Engine, preprocess: Preprocess, part: Dataset, progress: Progress, stage: str) -> _Part:
-    features, labels = [], []
-    tensors: list[NDArray[Any]] = []
-    frames: list[NDArray[Any]] = []
-    # Spread over the part, so that parity and golden samples are not all of the first class.
-    every = max(1, len(part) // PARITY_SAMPLES)
-    rejected = 0
-    for number, (sample, label) in enumerate(part):
-        try:
-            tensor = preprocess.apply(sample)
-        except SampleError as error:
-            rejected += 1
-            logger.warning("skipped a sample of %s: %s", label, error)
-            continue
-        features.append(_run(engine, tensor))
-        labels.append(str(label))
-        if number % every == 0 and len(tensors) < PARITY_SAMPLES:
-            tensors.append(tensor)
-            frames.append(_golden_frame(sample))
-        progress(Step(stage, number + 1, len(part)))
-    stacked = np.stack(features) if features else np.zeros((0, engine.outputs[0].shape[1]), np.float32)
-    if not np.isfinite(stacked).all():
-        bad = int((~np.isfinite(stacked)).any(axis=1).sum())
-        raise ParityError(f"the extractor gives NaN or infinite features for {bad} of {len(stacked)} samples")
-    return _Part(stacked, labels, tensors, frames, rejected)
-
-
-def _run(engine: Engine, tensor: NDArray[Any]) -> NDArray[np.float32]:
-    outputs = engine.run({engine.inputs[0].name: tensor})
-    return np.asarray(outputs[engine.outputs[0].name][0], dtype=np.float32)
-
-
 def _parity(source: Extractor, engine: Engine, head: Head, tensors: Sequence[NDArray[Any]]) -> tuple[Parity, float]:
     """The framework that the network comes from against the deployed graph, in features and in decisions."""
     from edgetl.features import reference_features
 
     reference = reference_features(source, np.concatenate(tensors))
-    candidate = np.stack([_run(engine, tensor) for tensor in tensors])
+    candidate = np.stack([run_engine(engine, tensor) for tensor in tensors])
     parity = compare(reference, candidate)
     if parity.max_rel > PARITY_LIMIT:
         raise ParityError(
@@ -272,7 +225,7 @@ def _golden(
     engine: Engine, preprocess: Preprocess, head: Head, classes: tuple[str, ...], frames: Sequence[NDArray[Any]]
 ) -> GoldenSamples:
     """The frames that the head decides most clearly, one a class first: rounding must not flip them elsewhere."""
-    features = np.stack([_run(engine, preprocess.apply(frame)) for frame in frames])
+    features = np.stack([run_engine(engine, preprocess.apply(frame)) for frame in frames])
     probabilities = np.asarray(head.predict_proba(features))
     labels = list(head.predict(features))
     ordered = np.sort(probabilities, axis=1)
@@ -286,16 +239,7 @@ def _golden(
     return GoldenSamples(tuple(frames[i] for i in chosen), {PRECISION: features[chosen]}, decisions)
 
 
-def _golden_frame(sample: NDArray[Any]) -> NDArray[Any]:
-    """The sample as it came, or, a large picture, scaled down: a golden sample is any real input, not that photo."""
-    if sample.dtype != np.uint8 or max(sample.shape[:2]) <= GOLDEN_SIDE:
-        return np.array(sample)
-    image = Image.fromarray(sample)
-    image.thumbnail((GOLDEN_SIDE, GOLDEN_SIDE))
-    return np.array(image)
-
-
-def _guard(held_out: _Part, classes: tuple[str, ...]) -> GuardSet:
+def _guard(held_out: ExtractedPart, classes: tuple[str, ...]) -> GuardSet:
     taken = dict.fromkeys(classes, 0)
     rows = []
     for row, label in enumerate(held_out.labels):
@@ -306,7 +250,7 @@ def _guard(held_out: _Part, classes: tuple[str, ...]) -> GuardSet:
     return GuardSet({PRECISION: held_out.features[rows]}, labels)
 
 
-def _confusion(head: Head, held_out: _Part, classes: tuple[str, ...]) -> NDArray[np.int64]:
+def _confusion(head: Head, held_out: ExtractedPart, classes: tuple[str, ...]) -> NDArray[np.int64]:
     counts = np.zeros((len(classes), len(classes)), np.int64)
     if held_out.labels:
         for truth, answer in zip(held_out.labels, head.predict(held_out.features), strict=True):
@@ -344,17 +288,7 @@ def _plain_name(stem: str) -> str:
 
 def _versions() -> dict[str, str]:
     found = {}
-    for package in (
-        "edgetl",
-        "edgetl-runtime",
-        "torch",
-        "torchvision",
-        "timm",
-        "onnx",
-        "onnxruntime",
-        "numpy",
-        "pillow",
-    ):
+    for package in _PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -1,0 +1,85 @@
+"""One pass of a dataset through the deployed graph: what the head is fitted on is what a device will see."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from edgetl_runtime.engines import Engine
+from edgetl_runtime.errors import SampleError
+from edgetl_runtime.preprocess import ImagePreprocess, Preprocess
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgetl.errors import ParityError
+from edgetl.progress import Progress, Step
+
+if TYPE_CHECKING:
+    from edgetl.data import Dataset
+
+__all__ = ["ExtractedPart", "extract", "run_engine"]
+
+logger = logging.getLogger(__name__)
+
+KEPT_SAMPLES = 64
+KEPT_SIDE = 320
+
+
+@dataclass(frozen=True)
+class ExtractedPart:
+    """Features (N, D) and labels (N) of one part of a dataset; `rejected` samples did not go through.
+
+    At most 64 samples, spread over the part, are kept for checks: as `frames`, raw, and as `tensors`, what
+    the graph was given.
+    """
+
+    features: NDArray[np.float32]
+    labels: list[str]
+    tensors: list[NDArray[Any]]
+    frames: list[NDArray[Any]]
+    rejected: int
+
+
+def extract(engine: Engine, preprocess: Preprocess, part: Dataset, progress: Progress, stage: str) -> ExtractedPart:
+    """Features of every usable sample; one that preprocessing refuses is logged, counted and left out."""
+    features, labels = [], []
+    tensors: list[NDArray[Any]] = []
+    frames: list[NDArray[Any]] = []
+    # Spread over the part, so that parity and golden samples are not all of the first class.
+    every = max(1, len(part) // KEPT_SAMPLES)
+    rejected = 0
+    for number, (sample, label) in enumerate(part):
+        try:
+            tensor = preprocess.apply(sample)
+        except SampleError as error:
+            rejected += 1
+            logger.warning("skipped a sample of %s: %s", label, error)
+            continue
+        features.append(run_engine(engine, tensor))
+        labels.append(str(label))
+        if number % every == 0 and len(tensors) < KEPT_SAMPLES:
+            tensors.append(tensor)
+            frames.append(_kept(sample, preprocess))
+        progress(Step(stage, number + 1, len(part)))
+    stacked = np.stack(features) if features else np.zeros((0, engine.outputs[0].shape[1]), np.float32)
+    if not np.isfinite(stacked).all():
+        bad = int((~np.isfinite(stacked)).any(axis=1).sum())
+        raise ParityError(f"the extractor gives NaN or infinite features for {bad} of {len(stacked)} samples")
+    return ExtractedPart(stacked, labels, tensors, frames, rejected)
+
+
+def run_engine(engine: Engine, tensor: NDArray[Any]) -> NDArray[np.float32]:
+    """Feature vector (D,) float32 of one input tensor."""
+    outputs = engine.run({engine.inputs[0].name: tensor})
+    return np.asarray(outputs[engine.outputs[0].name][0], dtype=np.float32)
+
+
+def _kept(sample: NDArray[Any], preprocess: Preprocess) -> NDArray[Any]:
+    """The sample as it came, or, a large picture, scaled down: a golden sample is any real input, not that photo."""
+    if not isinstance(preprocess, ImagePreprocess) or max(sample.shape[:2]) <= KEPT_SIDE:
+        return np.array(sample)
+    image = Image.fromarray(sample[:, :, 0] if sample.shape[2:] == (1,) else sample)
+    image.thumbnail((KEPT_SIDE, KEPT_SIDE))
+    return np.array(image)
