@@ -136,24 +136,25 @@ class Heatmap:
     def html(self) -> str:
         """The matrix as one drawing."""
         count = len(self.classes)
-        names = [name if len(name) <= 18 else "..." + name[-16:] for name in self.classes]
+        names = _short(self.classes)
         named = count <= 60
         size = 460.0
         cell = size / max(count, 1)
-        letter = min(13.0, cell * 0.9) if count > 20 else 13.0
-        left = 26 + max(map(len, names), default=0) * letter * 0.56 if named else 26.0
+        # The style sheet enlarges these letters on narrow pages: room for 18 units is kept.
+        letter = min(13.0, cell * 0.9) if count > 20 else 18.0
+        left = 32 + max(map(len, names), default=0) * letter * 0.56 if named else 26.0
         upright = all(len(name) * letter * 0.6 < cell for name in names)
-        top = 40.0 if upright or not named else left
+        top = 46.0 if upright or not named else left
         parts = [
-            _text("axis", left + size / 2, 13, self.column_label),
-            _text("axis", 12, top + size / 2, self.row_label, upwards=True),
+            _text("axis", left + size / 2, 14, self.column_label),
+            _text("axis", 14, top + size / 2, self.row_label, upwards=True),
             f'<rect class="frame" x="{left:.1f}" y="{top:.1f}" width="{size:.0f}" height="{size:.0f}"/>',
         ]
         for i, row in enumerate(self.counts):
             x, y = left + (i + 0.5) * cell, top + (i + 0.5) * cell
             if named:
                 style = f"font-size:{letter:.1f}px" if count > 20 else ""
-                parts.append(_text("tick", left - 7, y + letter * 0.35, names[i], "end", style))
+                parts.append(_text("tick", left - 7, y + 5, names[i], "end", style))
                 parts.append(
                     _text("tick", x, top - 8, names[i], style=style)
                     if upright
@@ -213,7 +214,8 @@ def nice_ticks(low: float, high: float, count: int) -> list[float]:
     magnitude = 10.0 ** math.floor(math.log10(raw))
     step = next(m * magnitude for m in (1, 2, 2.5, 5, 10) if m * magnitude >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(i * step, 12) for i in range(first, max(last, first + 1) + 1)]
+    digits = 3 - math.floor(math.log10(step))
+    return [round(i * step, digits) for i in range(first, max(last, first + 1) + 1)]
 
 
 def _apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -227,6 +229,13 @@ def _apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list
     for i in reversed(order):
         above = placed[i] = min(placed[i], above - gap)
     return placed
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """Names that fit beside a matrix: the last part of a path where that tells them apart, and its end."""
+    last = [name.rpartition("/")[2] for name in names]
+    chosen = last if len(set(last)) == len(names) else list(names)
+    return [name if len(name) <= 18 else "..." + name[-16:] for name in chosen]
 
 
 def _svg(width: int, height: int, caption: str, parts: Sequence[str]) -> str:

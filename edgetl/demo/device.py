@@ -104,7 +104,7 @@ def installed_and_loaded() -> List[str]:
     """Top-level modules in memory that come from site-packages: the whole of what the device needs."""
     found = set()
     for name, module in list(sys.modules.items()):
-        if "site-packages" in (getattr(module, "__file__", None) or ""):
+        if "site-packages" in (getattr(module, "__file__", None) or "") and not name.startswith("_"):
             found.add(name.partition(".")[0])
     return sorted(found)
 

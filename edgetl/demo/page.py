@@ -205,7 +205,7 @@ def _kill_section(result: DemoResult) -> Section:
             seed.kill.acknowledged,
             seed.kill.found,
             seed.acknowledged_lost,
-            f"{seed.kill.restart_s:.2f} s",
+            seed.kill.restart_s,
         ]
         for seed in result.seeds
     ]
@@ -217,8 +217,9 @@ def _kill_section(result: DemoResult) -> Section:
             Table(
                 "One more found than acknowledged is a label that was durable when the process died, before it could"
                 " say so. Back: from the start of the new process until it can answer.",
-                ["seed", "killed at label", "acknowledged", "found again", "lost", "back after"],
+                ["seed", "killed at label", "acknowledged", "found again", "lost", "back after, s"],
                 rows,
+                digits=2,
             )
         ],
     )
