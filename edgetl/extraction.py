@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from edgetl_runtime.engines import Engine
 from edgetl_runtime.errors import SampleError
+from edgetl_runtime.labels import plain_text
 from edgetl_runtime.preprocess import ImagePreprocess, Preprocess
 from numpy.typing import NDArray
 from PIL import Image
@@ -43,7 +44,10 @@ class ExtractedPart:
 
 
 def extract(engine: Engine, preprocess: Preprocess, part: Dataset, progress: Progress, stage: str) -> ExtractedPart:
-    """Features of every usable sample; one that preprocessing refuses is logged, counted and left out."""
+    """Features of every usable sample; one that preprocessing refuses is logged, counted and left out.
+
+    Labels are in the spelling under which a device keeps them. Raises LabelError, ParityError.
+    """
     features, labels = [], []
     tensors: list[NDArray[Any]] = []
     frames: list[NDArray[Any]] = []
@@ -58,8 +62,8 @@ def extract(engine: Engine, preprocess: Preprocess, part: Dataset, progress: Pro
             logger.warning("skipped a sample of %s: %s", label, error)
             continue
         features.append(run_engine(engine, tensor))
-        labels.append(str(label))
-        if number % every == 0 and len(tensors) < KEPT_SAMPLES:
+        labels.append(plain_text(str(label)))
+        if (len(features) - 1) % every == 0 and len(tensors) < KEPT_SAMPLES:
             tensors.append(tensor)
             frames.append(_kept(sample, preprocess))
         progress(Step(stage, number + 1, len(part)))

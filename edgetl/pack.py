@@ -12,17 +12,22 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from edgetl_runtime.bundle import Manifest, Variant, write_bundle
+from edgetl_runtime.bundle.manifest import check_title
 from edgetl_runtime.bundle.members import GoldenSamples, GuardSet, HeadMember
+from edgetl_runtime.bundle.signature import sign_manifest
 from edgetl_runtime.engines import Engine, open_engine
-from edgetl_runtime.errors import SourceError
+from edgetl_runtime.errors import BundleSignatureError, SourceError
 from edgetl_runtime.heads import HEADS, Head, fit_head
 from edgetl_runtime.heads.calibration import calibrated
+from edgetl_runtime.labels import plain_text
 from edgetl_runtime.preprocess import Preprocess
 from edgetl_runtime.statistics import Statistics
 from edgetl_runtime.types import TensorSpec
@@ -93,7 +98,7 @@ def build(
     `extractor` and `dataset` may be given by name and folder. `key` is an Ed25519 private key in PEM
     (`edgetl keygen`); without it the bundle is unsigned and a device must allow that on purpose.
     `sequence` must rise with every release of the same bundle. Raises DatasetError, BackboneError,
-    ExportError, ParityError, SourceError; ValueError for a head that there is not.
+    ExportError, ParityError, SourceError, LabelError, BundleError; ValueError for a head that there is not.
     """
     from edgetl.backbones import extractor as open_extractor
     from edgetl.data import dataset as open_dataset
@@ -105,10 +110,17 @@ def build(
     started = time.perf_counter()
     source = open_extractor(extractor) if isinstance(extractor, str) else extractor
     samples = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
+    # Whatever can be refused before the long work is refused here.
+    for label in samples.counts:
+        plain_text(str(label), "class")
     private_pem = _read_key(key)
     target = Path(out)
     if not target.parent.is_dir():
         raise SourceError(f"there is no folder {target.parent} to write {target.name} into; make it first")
+    if target.is_dir():
+        raise SourceError(f"{target} is a folder; name the file to write, such as {target / 'NAME.edgetl'}")
+    title = name or _plain_name(target.stem)
+    check_title(title, sequence)
 
     progress(Step("export", 0, 1))
     graph = export(source)
@@ -129,7 +141,7 @@ def build(
         space = _feature_space(graph, source.preprocess)
         statistics = Statistics(source.dim, shift=training.features.mean(axis=0, dtype=np.float64), feature_space=space)
         statistics.add(training.features, training.labels)
-        options = dict(head_options or {})
+        options = _all_options(head, head_options or {})
         empty = Statistics(source.dim, shift=statistics.shift, feature_space=space)
         factory = fit_head(head, empty, prior=statistics, **options)
         if held_out.labels:
@@ -162,7 +174,7 @@ def build(
     }
     held_out_accuracy = float(np.trace(confusion) / confusion.sum()) if confusion.sum() else None
     manifest = Manifest(
-        name=name or _plain_name(target.stem),
+        name=title,
         sequence=sequence,
         classes=classes,
         preprocess=source.preprocess,
@@ -273,13 +285,31 @@ def _skipped(samples: Dataset, rejected: int) -> dict[str, int]:
     return totals
 
 
+def _all_options(head: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option of that head, so that a later runtime with other defaults decides no differently."""
+    fit = import_module(f"edgetl_runtime.heads.{HEADS[head].module}").fit
+    defaults = {
+        option: parameter.default
+        for option, parameter in signature(fit).parameters.items()
+        if option not in ("statistics", "prior")
+    }
+    if unknown := set(given) - set(defaults):
+        raise ValueError(f"the head {head!r} has no option {sorted(unknown)}; it has {sorted(defaults)}")
+    return {**defaults, **given}
+
+
 def _read_key(key: str | Path | None) -> bytes | None:
     if key is None:
         return None
     try:
-        return Path(key).read_bytes()
+        private_pem = Path(key).read_bytes()
     except OSError as error:
         raise SourceError(f"cannot read the key {key}: {error.strerror or error}; make one: edgetl keygen") from error
+    try:
+        sign_manifest(b"", private_pem)
+    except BundleSignatureError as error:
+        raise BundleSignatureError(f"{key}: {error}") from error
+    return private_pem
 
 
 def _plain_name(stem: str) -> str:

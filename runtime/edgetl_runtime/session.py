@@ -180,18 +180,8 @@ class Session:
         self._live = None
 
     def _fit(self) -> _Live:
-        member = self._member
-        if self._learnt.count:
-            head = fit_head(member.head, self._learnt, prior=member.source, **member.options)
-            # The host calibrated the factory head on samples it had not seen; its successors inherit that.
-            head = head.with_temperature(float(member.factory.metadata().get("temperature", 1.0)))
-        else:
-            head = member.factory
-        # A linear discriminant lends its factorisation to the outlier score; other heads have none to lend.
-        lender = head if isinstance(head, LinearHead) and head.name == "slda" else None
-        options = member.options if lender is not None else {}
-        outliers = fit_outliers(self._learnt, member.source, lender, **options)
-        return _Live(head, outliers, self._generation)
+        head = _fitted(self._member, self._learnt) if self._learnt.count else self._member.factory
+        return _Live(head, _outliers(self._member, head, self._learnt), self._generation)
 
     def _current(self) -> _Live:
         live = self._live
@@ -299,13 +289,27 @@ def check_golden(bundle: Bundle, engine: Engine, member: HeadMember) -> Tuple[fl
         )
     try:  # learning will fit it again with these very options
         empty = Statistics(member.source.dim, shift=member.source.shift, feature_space=member.source.feature_space)
-        fit_head(member.head, empty, prior=member.source, **member.options)
+        _outliers(member, _fitted(member, empty), empty)
     except (TypeError, ValueError) as error:
         raise BundleFormatError(
             f"the head {member.head!r} cannot be fitted with the bundle's options {member.options}: {error};"
             " build the bundle again"
         ) from error
     return off, len(wanted)
+
+
+def _fitted(member: HeadMember, learnt: Statistics) -> Head:
+    head = fit_head(member.head, learnt, prior=member.source, **member.options)
+    # The host calibrated the factory head on samples it had not seen; its successors inherit that.
+    return head.with_temperature(float(member.factory.metadata().get("temperature", 1.0)))
+
+
+def _outliers(member: HeadMember, head: Head, learnt: Statistics) -> OutlierScore:
+    # A linear discriminant lends its factorisation to the outlier score; other heads have none to lend.
+    lender = head if isinstance(head, LinearHead) and head.name == "slda" else None
+    # How often a class comes is no part of how far a sample lies from it.
+    options = {name: value for name, value in member.options.items() if name != "priors"} if lender else {}
+    return fit_outliers(learnt, member.source, lender, **options)
 
 
 def _extract(engine: Engine, output: str, tensor: NDArray[Any]) -> NDArray[np.float32]:

@@ -25,6 +25,7 @@ MAX_MEMBERS = 64
 MAX_CLASSES = 65536
 MAX_DIM = 65536
 MAX_DEPTH = 32
+MAX_SEQUENCE = 2**53
 MEMBER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}\Z")
@@ -151,7 +152,7 @@ def parse_manifest(data: bytes) -> Manifest:
     manifest = Manifest(
         format=(version[0], version[1]),
         name=top.take_name("name", _NAME),
-        sequence=top.take_int("sequence", 0, 2**53),
+        sequence=top.take_int("sequence", 0, MAX_SEQUENCE),
         classes=tuple(top.take_list("classes", str, MAX_CLASSES)),
         preprocess=preprocess,
         variants=tuple(_variant(v, i) for i, v in enumerate(top.take_list("variants", dict, MAX_MEMBERS))),
@@ -163,6 +164,13 @@ def parse_manifest(data: bytes) -> Manifest:
     top.finish()
     _check(manifest)
     return manifest
+
+
+def check_title(name: str, sequence: int) -> None:
+    """Raises BundleFormatError unless a bundle may have that name and that sequence number."""
+    fields = _Fields({"name": name, "sequence": sequence}, "bundle")
+    fields.take_name("name", _NAME)
+    fields.take_int("sequence", 0, MAX_SEQUENCE)
 
 
 class _Fields:
@@ -197,7 +205,7 @@ class _Fields:
     def take_name(self, key: str, pattern: re.Pattern[str]) -> str:
         value: str = self.take(key, str)
         if not pattern.match(value):
-            raise BundleFormatError(f"{self._where}: {key!r} must match {pattern.pattern}, got {value[:80]!r}")
+            raise BundleFormatError(f"{self._where}: {key!r} is {value[:80]!r}, which does not match {pattern.pattern}")
         return value
 
     def finish(self) -> None:

@@ -28,7 +28,9 @@ def state_error(error: Exception, path: Path) -> StateError:
         return StateFullError(f"no room to write {path} ({text}); free some space, nothing was changed")
     if "locked" in text or "busy" in text:
         return StateBusyError(f"{path} is busy ({text}); try again, nothing was changed")
-    if isinstance(error, UnicodeDecodeError) or any(word in text for word in _DAMAGE):
+    # Python keeps the plain type for a damaged file; in 3.8 sometimes without any text.
+    damaged = isinstance(error, UnicodeDecodeError) or type(error) is sqlite3.DatabaseError
+    if damaged or any(word in text for word in _DAMAGE):
         return StateCorruptError(f"{path} is damaged ({text})")
     if "readonly" in text or "unable to open" in text:
         return StateError(

@@ -10,6 +10,7 @@ import fcntl
 import logging
 import os
 import sqlite3
+import struct
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Tuple
 
@@ -23,6 +24,7 @@ __all__ = ["open_store"]
 logger = logging.getLogger(__name__)
 
 _MOST_SET_ASIDE = 3
+_MOST_BYTES = 4 << 30
 _ABSURD_VERSION = 1000  # no release has it, a flipped bit has
 
 
@@ -190,13 +192,25 @@ def _put_back(aside: Path, path: Path) -> None:
 
 def _readable(path: Path) -> Tuple[Dict[str, str], Iterator[Tuple[Any, ...]]]:
     """Facts and intact samples of a damaged file, as far as SQLite can read it, from either end."""
+    if path.stat().st_size < 100:
+        return {}, iter(())
     try:
+        _fill_up(path)
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         connection.text_factory = lambda data: data.decode("utf-8", "replace")
         facts = {str(key): str(value) for key, value in connection.execute("SELECT * FROM meta")}
     except SQLITE_ERRORS:
         return {}, iter(())
     return facts, _readable_rows(connection)
+
+
+def _fill_up(path: Path) -> None:
+    """Give a file that was cut short its length back, as zeros: SQLite reads nothing of it otherwise."""
+    with path.open("r+b") as file:
+        header = file.read(100)
+        page_bytes, pages = struct.unpack(">H", header[16:18])[0], struct.unpack(">I", header[28:32])[0]
+        if header[:16] == b"SQLite format 3\0" and path.stat().st_size < page_bytes * pages <= _MOST_BYTES:
+            file.truncate(page_bytes * pages)
 
 
 def _readable_rows(connection: sqlite3.Connection) -> Iterator[Tuple[Any, ...]]:
