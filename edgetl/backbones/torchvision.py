@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,8 +40,9 @@ def build(request: Request) -> Extractor:
     named = request.weights in entries.__members__ or request.weights == "DEFAULT"
     entry: Any = entries[request.weights] if named else entries.DEFAULT
     preprocess, mean, scale = image_declaration(request, _defaults(entry.transforms()))
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         torch.default_generator.manual_seed(0)
+        warnings.simplefilter("ignore", FutureWarning)  # of how Inception will one day draw its random weights
         network = models.get_model(model, weights=None).eval()
     if hasattr(network, "transform_input"):
         # Inception and GoogLeNet were trained on another normalisation and convert to it themselves;

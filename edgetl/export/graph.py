@@ -148,7 +148,7 @@ def _strip(model: onnx.ModelProto) -> None:
     renamed: dict[str, str] = {}
 
     def short(name: str) -> str:
-        return renamed.setdefault(name, f"tensor_{len(renamed)}") if "location" in name else name
+        return renamed.setdefault(name, f"renamed_{len(renamed)}") if "location" in name else name
 
     for i, node in enumerate(graph.node):
         node.name, node.doc_string = f"{node.op_type}_{i}", ""

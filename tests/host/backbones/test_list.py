@@ -18,7 +18,6 @@ def test_the_list_is_as_long_as_promised():
 
 
 @pytest.mark.parametrize("name", [*TORCHVISION, *TIMM])
-@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_it_exports_and_the_features_agree(name):
     row, graph = measure(name)
     assert row["parity_max_rel"] <= MAX_REL
