@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
+from edgetl_runtime.heads.calibration import calibrated
+from edgetl_runtime.heads.multitask import MultiHead, TaskStatistics
 from edgetl_runtime.heads.protocol import Evidence, Explanation, Head
-from edgetl_runtime.heads.table import HEADS, HeadRow, fit_head, load_head
+from edgetl_runtime.heads.random_layer import RandomReLU, random_layer
+from edgetl_runtime.heads.regression import Regressor, angle_targets, angles_of
+from edgetl_runtime.heads.stream import StreamingSoftmax
+from edgetl_runtime.heads.table import HEADS, HeadRow, fit_head, fit_regressor, load_head, load_regressor
 
-__all__ = ["HEADS", "Evidence", "Explanation", "Head", "HeadRow", "fit_head", "load_head"]
+__all__ = [
+    "HEADS",
+    "Evidence",
+    "Explanation",
+    "Head",
+    "HeadRow",
+    "MultiHead",
+    "RandomReLU",
+    "Regressor",
+    "StreamingSoftmax",
+    "TaskStatistics",
+    "angle_targets",
+    "angles_of",
+    "calibrated",
+    "fit_head",
+    "fit_regressor",
+    "load_head",
+    "load_regressor",
+    "random_layer",
+]

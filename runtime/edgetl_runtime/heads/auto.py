@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -111,6 +111,7 @@ def fit(
             best = name
     told = ", ".join(f"{name} {100 * score:.1f} %" for name, score in scores.items())
     why = "the best" if best != "slda" else "no other is better by more than a standard error"
+    fits: Dict[str, Callable[[Statistics, Optional[Statistics]], LinearHead]]
     fits = {"slda": slda.fit, "ncm": ncm.fit, "ridge": ridge.fit}
-    head: LinearHead = fits[best](statistics, prior)
+    head = fits[best](statistics, prior)
     return ChosenHead(head, scores, f"left out one by one, {len(codes)} samples: {told}; {best} is taken: {why}")

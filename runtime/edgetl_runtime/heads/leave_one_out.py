@@ -33,7 +33,7 @@ def loo_ncm(
     both = operands(statistics, prior)
     rows = np.asarray(checked_features(features, statistics.dim), dtype=np.float64) - both.shift
     means, total = posterior_means(both, n0, float("inf"))
-    result = rows @ means.T - 0.5 * np.einsum("kd,kd->k", means, means)
+    result: Array = rows @ means.T - 0.5 * np.einsum("kd,kd->k", means, means)
     own, weight = means[codes], total[codes]
     left = weight - 1.0
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -125,7 +125,7 @@ def _means_without(
     )
     fresh, _ = posterior_means(moved, n0, common)
     changed = np.abs(fresh - means).max(axis=1) > 0
-    result = turned_means.copy()
+    result: Array = turned_means.copy()
     result[changed] = fresh[changed] @ vectors
     return result
 

@@ -69,7 +69,8 @@ class RandomReLU:
 def random_layer(
     statistics: Statistics, width: int = 0, size_bytes: int = 32 * 2**20, seed: int = 0
 ) -> RandomReLU:
-    """A layer for features like those of `statistics`: standardised by their mean and spread.
+    """A layer for features like those of `statistics`: standardised by their mean and spread,
+    the spread taken as the median of all features where it is less.
 
     `width` 0 takes the largest M whose Gram matrix and W, 8 M^2 + 4 D M bytes, fit into `size_bytes`.
     """
@@ -83,8 +84,8 @@ def random_layer(
         return RandomReLU(seed, width, np.zeros(dim), np.ones(dim))
     mean = moments.sum / moments.count
     spread = np.sqrt(np.maximum(np.diagonal(moments.gram) / moments.count - mean**2, 0.0))
-    # A feature that never moved would otherwise be blown up by whatever noise it meets later.
-    floor = max(1e-12, 1e-2 * float(spread.mean()))
+    # Features that hardly ever move carry more noise than news: they are not blown up to the size of the others.
+    floor = float(np.median(spread)) or float(spread.max()) or 1.0
     return RandomReLU(seed, width, statistics.shift + mean, np.maximum(spread, floor))
 
 
