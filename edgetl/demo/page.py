@@ -200,7 +200,7 @@ def _cost_section(result: DemoResult) -> Section:
 def _kill_section(result: DemoResult) -> Section:
     rows: list[list[str | float]] = [
         [
-            seed.seed,
+            str(seed.seed),
             seed.kill.after,
             seed.kill.acknowledged,
             seed.kill.found,
