@@ -139,7 +139,7 @@ def finish(model: onnx.ModelProto) -> bytes:
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Remove what no engine reads: documentation, metadata, node names; rename tensors called *location*."""
+    """Remove what no engine reads: documentation, metadata, node names; rename what an engine stumbles over."""
     graph = model.graph
     model.doc_string = graph.doc_string = model.domain = ""
     del model.metadata_props[:]
@@ -153,12 +153,24 @@ def _strip(model: onnx.ModelProto) -> None:
     for i, node in enumerate(graph.node):
         node.name, node.doc_string = f"{node.op_type}_{i}", ""
         del node.metadata_props[:]
+        for attribute in node.attribute:
+            attribute.doc_string = ""
+            if node.op_type == "Einsum" and attribute.name == "equation":
+                attribute.s = _lower_case(attribute.s.decode()).encode()
         for names in (node.input, node.output):
             for j, name in enumerate(names):
                 names[j] = short(name)
     for tensor in (*graph.initializer, *graph.input, *graph.output):
         tensor.name, tensor.doc_string = short(tensor.name), ""
         del tensor.metadata_props[:]
+
+
+def _lower_case(equation: str) -> str:
+    """The same Einsum equation in the lower-case letters that TensorRT's parser insists on."""
+    letters = list(dict.fromkeys(filter(str.isalpha, equation)))
+    if len(letters) > 26:
+        return equation
+    return equation.translate({ord(old): chr(ord("a") + i) for i, old in enumerate(letters)})
 
 
 def _evaluate(model: onnx.ModelProto, names: list[str]) -> dict[str, Any]:

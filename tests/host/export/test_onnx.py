@@ -198,6 +198,16 @@ def test_names_with_the_forbidden_word_are_replaced_and_an_attribute_with_it_is_
         surgery.finish(model_of([helper.make_node("Add", ["x", "w"], ["features"])], [bytes_of_it]))
 
 
+def test_einsum_equations_are_in_the_letters_that_tensorrt_reads():
+    nodes = [helper.make_node("Einsum", ["x", "w"], ["features"], equation="B I,iI->iB")]
+    weights = numpy_helper.from_array(np.arange(12, dtype=np.float32).reshape(3, 4), "w")
+    data = surgery.finish(model_of(nodes, [weights], dims=(3, 1)))
+    assert onnx.load_from_string(data).graph.node[0].attribute[0].s == b"a b,cb->ca"
+    x = np.arange(4, dtype=np.float32)[None]
+    result = onnxruntime.InferenceSession(data).run(None, {"x": x})[0]
+    assert np.array_equal(result, np.arange(12, dtype=np.float32).reshape(3, 4) @ x.T)
+
+
 def test_a_graph_that_is_not_valid_is_refused():
     with pytest.raises(ExportError, match="not valid"):
         surgery.finish(model_of([helper.make_node("Relu", ["nowhere"], ["features"])]))
