@@ -19,7 +19,7 @@ from edgetl_runtime.board import rss_bytes
 from edgetl_runtime.bundle.container import Bundle, read_bundle
 from edgetl_runtime.bundle.members import GoldenSamples, HeadMember
 from edgetl_runtime.engines import Engine, open_engine
-from edgetl_runtime.errors import BundleFormatError, BundleParityError, LabelError, SampleError
+from edgetl_runtime.errors import BundleFormatError, BundleParityError, LabelError, SampleError, StateError
 from edgetl_runtime.heads import Head, fit_head
 from edgetl_runtime.heads.linear import LinearHead
 from edgetl_runtime.installation import keep_bundle, make_state_folder, open_installed, trusted_keys
@@ -209,7 +209,13 @@ def open_session(
     were provisioned in the folder. `read_only` predicts beside a process that learns. Raises BundleError,
     StateError, EngineError, SourceError; the state is as before then.
     """
-    folder = Path(state_dir) if read_only else make_state_folder(state_dir)
+    folder = Path(state_dir)
+    if bundle is None and not folder.is_dir():  # a mistyped name makes no folder
+        raise StateError(
+            f"there is no state folder {folder}; install a bundle there: edgetl-runtime install BUNDLE --state {folder}"
+        )
+    if not read_only:
+        make_state_folder(folder)
     store = open_store(folder, read_only=read_only)
     try:
         keys = trusted_keys(folder, trusted)

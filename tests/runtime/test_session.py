@@ -499,6 +499,10 @@ def test_a_folder_that_cannot_be_made_or_written_is_said(tmp_path: Path) -> None
     with pytest.raises(StateError, match="no state to read"):
         golden.opened(tmp_path / "none", read_only=True)
     assert not (tmp_path / "none").exists()
+    with pytest.raises(StateError, match="no state folder"):
+        golden.opened(tmp_path / "fresh", None)
+    assert not (tmp_path / "fresh").exists()
+    (tmp_path / "fresh").mkdir()
     with pytest.raises(StateError, match="no bundle is installed"):
         golden.opened(tmp_path / "fresh", None)
 

@@ -52,6 +52,8 @@ def open_engine(name: str, graph: bytes, *, threads: Optional[int] = None) -> En
     """
     if name not in ENGINES:
         raise EngineUnavailableError(f"there is no engine {name!r}; there are {sorted(ENGINES)}")
+    if threads is not None and threads < 1:
+        raise EngineError(f"threads must be at least 1, or None for the engine's own choice; got {threads}")
     row = ENGINES[name]
     if importlib.util.find_spec(row.needs) is None:
         raise EngineUnavailableError(f"the engine {name} needs {row.needs}, which is not installed: {row.how}")

@@ -30,6 +30,8 @@ class OnnxruntimeEngine:
 
     def run(self, tensors: Dict[str, NDArray[np.generic]]) -> Dict[str, NDArray[np.generic]]:
         """Outputs by name for inputs by name; raises EngineError."""
+        if self._session is None:
+            raise EngineError("the engine was closed; open the session again")
         try:
             return dict(zip(self._names, self._session.run(self._names, tensors)))
         except Exception as error:  # onnxruntime raises types of its own, without a common root
