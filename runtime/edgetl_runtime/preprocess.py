@@ -25,6 +25,7 @@ __all__ = ["ArrayPreprocess", "ImagePreprocess", "Preprocess", "parse_preprocess
 _FILTERS = {"nearest": (0, 0.5), "bilinear": (2, 1.0), "bicubic": (3, 2.0), "lanczos": (1, 3.0)}
 _CHANNELS = {"L": 1, "RGB": 3, "BGR": 3}
 MAX_SIDE = 16384
+MAX_VALUES = 2**26
 _SEARCH = 3
 
 
@@ -112,6 +113,8 @@ class ArrayPreprocess:
     def __post_init__(self) -> None:
         if not self.shape or not all(0 < side <= MAX_SIDE for side in self.shape):
             raise ValueError(f"shape must be sides of 1..{MAX_SIDE}, got {self.shape}")
+        if math.prod(self.shape) > MAX_VALUES:
+            raise ValueError(f"a sample may hold at most {MAX_VALUES} values, got {self.shape}")
 
     @property
     def input(self) -> TensorSpec:
@@ -151,6 +154,9 @@ def parse_preprocess(declared: Mapping[str, Any]) -> Preprocess:
                 raise ValueError(f"{key} must be an integer, got {fields[key]!r}")
         if fields["resize"] is not None and type(fields["resize"]) is not int:
             raise ValueError(f"resize must be an integer or null, got {fields['resize']!r}")
+        for key in ("interpolation", "channels"):
+            if type(fields[key]) is not str:
+                raise ValueError(f"{key} must be a string, got {fields[key]!r}")
         return ImagePreprocess(**fields)
     if kind == "array":
         shape = fields.pop("shape", None)
@@ -177,9 +183,10 @@ def _axis(length: int, new: int, out: int, support: float) -> _Axis:
     Pillow keeps the box in single precision: an edge that is off by 1e-5 pixels moves sums that fall on a tie
     to the other side, and where that happens along both axes a pixel ends two grey levels off. Edges at a
     multiple of the step after which source and result meet again are whole numbers, thus exact; so a few
-    pixels more than needed are made and cut off. That is always cheap along the shorter side, of which a crop
-    keeps most, and exactness along one axis is enough for one grey level (with bicubic, along the longer one
-    only when a frame is enlarged, where ties are common). Elsewhere the edges with the least error are taken.
+    pixels more than needed are made and cut off. That is cheap along the shorter side, of which a crop keeps
+    most, and exactness along one axis is enough for one grey level. With the negative lobes of bicubic it is
+    not quite, where there are ties along the other axis too: a small frame that is enlarged is made exact along
+    both. Elsewhere the edges nearby with the least error are taken.
     """
     start = round((new - out) / 2.0)
     stop = start + out

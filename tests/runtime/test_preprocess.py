@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -164,9 +165,30 @@ def test_a_declaration_survives_the_manifest(preprocess):
         {**ImagePreprocess(8, 8).to_json(), "height": 10**9},
         {**ImagePreprocess(8, 8).to_json(), "resize": 7},
         {**ImagePreprocess(8, 8).to_json(), "interpolation": "magic"},
+        {**ImagePreprocess(8, 8).to_json(), "interpolation": ["bilinear"]},
+        {**ImagePreprocess(8, 8).to_json(), "channels": {}},
+        {**ImagePreprocess(8, 8).to_json(), "resize": True},
+        {"kind": "array", "shape": [16384] * 4},
         {**ImagePreprocess(8, 8).to_json(), "flip": True},
     ],
 )
 def test_a_declaration_that_is_not_understood_is_refused(declared):
     with pytest.raises(ValueError):
         parse_preprocess(declared)
+
+
+def test_the_pixels_are_the_same_on_every_pillow():
+    # A device may run Pillow 10 and its host 13, which orders the two passes of a resize anew.
+    digest = hashlib.sha256()
+    generator = np.random.default_rng(0)
+    for height, width in [(480, 640), (720, 1280), (1280, 720), (3, 200), (300, 2), (100, 100), (333, 777)]:
+        frame = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        for preprocess in (
+            ImagePreprocess(224, 224, 256),
+            ImagePreprocess(224, 224, 232, "bicubic"),
+            ImagePreprocess(28, 28, channels="L"),
+            ImagePreprocess(64, 96, None, "bicubic"),
+            ImagePreprocess(96, 96, 100, "lanczos"),
+        ):
+            digest.update(preprocess.apply(frame).tobytes())
+    assert digest.hexdigest().startswith("f282c3e71bc7f564")
