@@ -62,8 +62,8 @@ def _text(result: DemoResult, out: str) -> str:
     peak = max(seed.device_peak_rss_bytes for seed in result.seeds) / 2**20
     return "\n".join(
         [
-            f"{len(result.seeds)} seeds in {result.seconds:.0f} s; on the source the head is right in"
-            f" {result.mean(lambda s: s.source_accuracy):.1f} %",
+            f"{len(result.seeds)} seed{'s' * (len(result.seeds) > 1)} in {result.seconds:.0f} s; on the source the"
+            f" head is right in {result.mean(lambda s: s.source_accuracy):.1f} %",
             *lines,
             f"10 labels a class recover {100 * result.gap_recovered_at_10:.0f} % of the gap to the oracle",
             f"device: preprocess {ms['preprocess']:.2f}, extract {ms['extract']:.2f}, head {ms['head']:.2f},"

@@ -42,9 +42,10 @@ def run_demo(
     folder = Path(out).resolve()
     domains = load_domains()
     if python is None:
-        progress(Step("making the device's Python, without torch", 0, 1))
+        stage = "the device's Python, without torch"
+        progress(Step(stage, 0, 1))
         interpreter, _ = device_python(folder / "device-env")
-        progress(Step("making the device's Python, without torch", 1, 1))
+        progress(Step(stage, 1, 1))
     else:
         # Not resolved: the link itself is what tells Python which environment it is.
         interpreter = Path(python).absolute()
@@ -78,12 +79,12 @@ def _one_seed(
     places = list(source.training.indices)
     train_pixels = backbone.tensors(domains.source_frames[places])
     train_labels = domains.source_labels[places]
-    stage = f"{name}: training a small network on {len(places)} MNIST digits"
+    stage = f"{name}: training on {len(places)} MNIST digits"
     progress(Step(stage, 0, None))
     network = backbone.trained(train_pixels, train_labels, seed, lambda done, total: progress(Step(stage, done, total)))
     clock.append(time.perf_counter())
 
-    stage = f"{name}: freezing it, exporting, packing the bundle"
+    stage = f"{name}: freezing, exporting, packing"
     progress(Step(stage, 0, 1))
     extractor = from_module(network[0], PREPROCESS, backbone.MEAN, backbone.SCALE, name="demo-digits")
     built = build(extractor, source, out=folder / "digits.edgetl", name="demo-digits")
@@ -92,14 +93,14 @@ def _one_seed(
 
     # Where it is killed follows from the seed; at least one label is left to learn afterwards.
     kill_after = int(np.random.default_rng([seed, 9]).integers(1, len(target.order)))
-    stage = f"{name}: a device without torch learns {len(target.order)} labels, killed after {kill_after}"
+    stage = f"{name}: device learns, killed at label {kill_after}"
     progress(Step(stage, 0, len(target.order)))
     device = drive_device(
         python, built.path, folder, kill_after, lambda done: progress(Step(stage, done, len(target.order)))
     )
     clock.append(time.perf_counter())
 
-    stage = f"{name}: baselines (target labels alone, oracle, full fine-tune)"
+    stage = f"{name}: baselines and fine-tuning"
     progress(Step(stage, 0, 2))
     pool, test = backbone.tensors(target.pool_frames), backbone.tensors(target.test_frames)
     heads = baselines(
