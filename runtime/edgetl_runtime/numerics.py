@@ -126,6 +126,8 @@ def shrinkage_oas(covariance: Array, count: float) -> float:
     `covariance` (D, D) is the maximum-likelihood estimate from `count` samples.
     """
     side = covariance.shape[0]
+    if side == 1:
+        return 0.0
     mean_square = float(np.einsum("ij,ij->", covariance, covariance)) / side**2
     squared_mean = (float(np.trace(covariance)) / side) ** 2
     denominator = (count + 1.0) * (mean_square - squared_mean / side)
