@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
+import os
 import sys
 
 from edgetl_runtime.errors import EdgetlError
@@ -25,7 +27,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="edgetl",
         description="Take a pretrained network to a robot and let it go on learning there.",
-        epilog="example: edgetl build --backbone torchvision/mobilenet_v2 --data photos/ --out birds.edgetl",
+        epilog="example:\n  edgetl build --backbone torchvision/mobilenet_v2 --weights DEFAULT --data photos/"
+        " --out birds.edgetl",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -41,11 +45,17 @@ def main(argv: list[str] | None = None) -> int:
             command.add_argument("--json", action="store_true", help="print one JSON document")
             command.add_argument("--verbose", action="store_true", help="say more on stderr")
     chosen = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file name need not be valid text
     logging.basicConfig(level=logging.INFO if chosen.verbose else logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         return int(chosen.run(chosen))
     except EdgetlError as error:
         print(f"edgetl {chosen.command}: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

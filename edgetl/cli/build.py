@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backbone", required=True, metavar="NAME", help="torchvision/<model>, timm/<model>, or onnx:<file>"
     )
-    parser.add_argument("--weights", metavar="FILE", help="pretrained weights: a file, or DEFAULT to download them")
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="pretrained weights: a file, or DEFAULT to download them; without it they are random, for trials only",
+    )
     parser.add_argument(
         "--data", required=True, metavar="FOLDER", help="a folder of images with a folder a class, or a CSV"
     )
@@ -49,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--mean", type=_figures, metavar="M[,M,M]", help="subtracted from each pixel, 0..255")
     network.add_argument("--scale", type=_figures, metavar="S[,S,S]", help="multiplied after that")
     network.add_argument("--size", type=int, metavar="PIXELS", help="side of the input")
-    network.add_argument("--resize", type=int, metavar="PIXELS", help="shorter side before the centre crop")
+    network.add_argument("--resize", type=_resize, metavar="PIXELS", help="shorter side before the centre crop, or stretch")
     network.add_argument("--channels", choices=["RGB", "BGR", "L"], help="order of the channels")
 
 
@@ -58,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     from edgetl.backbones import extractor
     from edgetl.data import dataset
 
+    if args.weights is None and not args.backbone.startswith("onnx:"):
+        logger.warning("no --weights: %s gets random ones, which only serves to try things out", args.backbone)
     source = extractor(
         args.backbone,
         weights=args.weights,
@@ -125,6 +132,12 @@ def _seconds(result: BuildResult) -> str:
 
 def _plain(result: BuildResult) -> dict[str, Any]:
     return {**asdict(result), "path": str(result.path), "confusion": result.confusion.tolist()}
+
+
+def _resize(text: str) -> int | str:
+    if text != "stretch" and not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a number of pixels, or stretch; got {text!r}")
+    return text if text == "stretch" else int(text)
 
 
 def _figures(text: str) -> float | tuple[float, ...]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 from edgetl_runtime.bundle import Bundle, read_bundle
 from edgetl_runtime.bundle.manifest import dump_manifest
+from edgetl_runtime.bundle.signature import key_id, load_public_key
+from edgetl_runtime.errors import SourceError
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
@@ -16,17 +19,33 @@ EXAMPLE = "edgetl inspect birds.edgetl"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
     parser.add_argument("bundle", help="the .edgetl file")
+    parser.add_argument("--trust", metavar="KEY.pub", help="judge the signature by this public key, as a device does")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check every byte, and print the manifest in words or as JSON."""
     bundle = read_bundle(args.bundle)
+    if args.trust is not None:
+        try:
+            public = load_public_key(Path(args.trust).read_bytes())
+        except OSError as error:
+            raise SourceError(f"cannot read the key {args.trust}: {error.strerror or error}") from error
+        bundle = read_bundle(args.bundle, trusted={key_id(public): public}, allow_unsigned=False)
     if args.json:
         manifest = json.loads(dump_manifest(bundle.manifest))
-        print(json.dumps({"id": bundle.id, "size_bytes": bundle.size_bytes, "manifest": manifest}))
+        signature = {"signature_names": bundle.claims_key, "signed_by": bundle.signed_by}
+        print(json.dumps({"id": bundle.id, "size_bytes": bundle.size_bytes, **signature, "manifest": manifest}))
     else:
         print(_text(bundle))
     return 0
+
+
+def _signature(bundle: Bundle) -> str:
+    if bundle.claims_key is None:
+        return "none: a device takes it with --allow-unsigned only"
+    if bundle.signed_by is None:
+        return f"names key {bundle.claims_key[:16]!r}, not judged here (see --trust)"
+    return f"by key {bundle.signed_by}, judged and right"
 
 
 def _text(bundle: Bundle) -> str:
@@ -34,6 +53,7 @@ def _text(bundle: Bundle) -> str:
     lines = [
         f"{manifest.name}  id {bundle.id[:12]}, format {'.'.join(map(str, manifest.format))},"
         f" sequence {manifest.sequence}, {bundle.size_bytes / 1e6:.1f} MB, every member matches its hash",
+        f"  signature   {_signature(bundle)}",
         f"  classes     {len(manifest.classes)}: {', '.join(manifest.classes[:12])}"
         + (" ..." if len(manifest.classes) > 12 else ""),
         f"  preprocess  {json.dumps(manifest.preprocess.to_json())}",
@@ -46,5 +66,5 @@ def _text(bundle: Bundle) -> str:
     for name, member in manifest.members.items():
         lines.append(f"  member      {name}  {member.size_bytes / 1e6:.2f} MB")
     for key, value in manifest.provenance.items():
-        lines.append(f"  {key:<11} {json.dumps(value)}")
+        lines.append(f"  {json.dumps(key)[1:-1]:<11} {json.dumps(value)}")
     return "\n".join(lines)

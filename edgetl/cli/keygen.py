@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 
+from edgetl_runtime.bundle.container import sync_folder
 from edgetl_runtime.bundle.signature import key_id, load_public_key
 from edgetl_runtime.errors import SourceError
 
@@ -26,6 +27,9 @@ def run(args: argparse.Namespace) -> int:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     private_path, public_path = Path(f"{args.name}.key"), Path(f"{args.name}.pub")
+    for path in (private_path, public_path):
+        if path.exists():
+            raise SourceError(f"{path} is there already and is not overwritten; choose another name")
     key = Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     private = key.private_bytes(
@@ -35,8 +39,11 @@ def run(args: argparse.Namespace) -> int:
         try:
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
                 file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
-            raise SourceError(f"cannot write {path}: {error.strerror}; choose another name") from error
+            raise SourceError(f"cannot write {path}: {error.strerror or error}") from error
+    sync_folder(private_path.parent)
     identity = key_id(load_public_key(public))
     if args.json:
         print(json.dumps({"key": str(private_path), "public": str(public_path), "id": identity}))

@@ -27,7 +27,7 @@ from edgetl_runtime.bundle.manifest import (
     dump_manifest,
     parse_manifest,
 )
-from edgetl_runtime.bundle.signature import MAX_SIGNATURE_BYTES, sign_manifest, verify_manifest
+from edgetl_runtime.bundle.signature import MAX_SIGNATURE_BYTES, named_key, sign_manifest, verify_manifest
 from edgetl_runtime.errors import BundleCorruptError, BundleFormatError, BundleUnsignedError, SourceError
 
 __all__ = ["Bundle", "read_bundle", "remove_file", "replace_file", "sync_folder", "write_bundle"]
@@ -45,7 +45,8 @@ class Bundle:
     """A bundle whose every byte was checked against its manifest.
 
     `id` is the sha256 of the manifest, which pins every member. `signed_by` is the id of the trusted key,
-    or None. `members` holds the verified bytes by name. `size_bytes` is the size of the file.
+    or None. `members` holds the verified bytes by name. `size_bytes` is the size of the file. `claims_key` is
+    the id of the key that its signature names, judged or not: None when it is not signed.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Bundle:
     signed_by: Optional[str]
     members: Dict[str, bytes]
     size_bytes: int
+    claims_key: Optional[str] = None
 
 
 def write_bundle(
@@ -147,9 +149,10 @@ def _read(file: BinaryIO, what: str, trusted: Optional[Mapping[str, bytes]], all
     if _MANIFEST not in by_name:
         raise BundleCorruptError(f"{what}: no {_MANIFEST} inside; this is not a bundle")
     text = _member(file, by_name[_MANIFEST], MAX_MANIFEST_BYTES, what)
-    signed_by = None
+    signed_by = claims_key = None
     if _SIGNATURE in by_name:
         signature = _member(file, by_name[_SIGNATURE], MAX_SIGNATURE_BYTES, what)
+        claims_key = named_key(signature)
         if trusted is not None:
             signed_by = verify_manifest(text, signature, trusted)
     elif not allow_unsigned:
@@ -173,7 +176,7 @@ def _read(file: BinaryIO, what: str, trusted: Optional[Mapping[str, bytes]], all
                 f"{what}: {name} does not match its hash: it was changed or damaged; copy it again"
             )
         members[name] = data
-    return Bundle(hashlib.sha256(text).hexdigest(), manifest, signed_by, members, size)
+    return Bundle(hashlib.sha256(text).hexdigest(), manifest, signed_by, members, size, claims_key)
 
 
 def _check_layout(infos: List[zipfile.ZipInfo], directory_start: int, size: int, what: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Dict, Mapping
 
 from edgetl_runtime.errors import BundleSignatureError, EngineUnavailableError
 
-__all__ = ["key_id", "load_public_key", "sign_manifest", "verify_manifest"]
+__all__ = ["key_id", "load_public_key", "named_key", "sign_manifest", "verify_manifest"]
 
 PAYLOAD_TYPE = "application/vnd.edgetl.manifest.v1+json"
 MAX_SIGNATURE_BYTES = 4096
@@ -55,6 +55,11 @@ def sign_manifest(manifest: bytes, private_pem: bytes) -> bytes:
     public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
     signature = base64.b64encode(key.sign(_encoded(manifest))).decode("ascii")
     return json.dumps({"type": PAYLOAD_TYPE, "key": key_id(public), "signature": signature}).encode("ascii")
+
+
+def named_key(signature: bytes) -> str:
+    """The id of the key that a signature names, without judging it; raises BundleSignatureError."""
+    return _parse(signature)["key"]
 
 
 def verify_manifest(manifest: bytes, signature: bytes, trusted: Mapping[str, bytes]) -> str:
