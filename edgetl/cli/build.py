@@ -17,6 +17,8 @@ from edgetl.pack import BuildResult, build
 
 __all__ = ["EXAMPLE", "add_arguments", "run", "write_report"]
 
+logger = logging.getLogger(__name__)
+
 EXAMPLE = (
     "edgetl build --backbone torchvision/mobilenet_v2 --weights mobilenet_v2.safetensors"
     " --data photos/ --out birds.edgetl"
@@ -54,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--mean", type=_figures, metavar="M[,M,M]", help="subtracted from each pixel, 0..255")
     network.add_argument("--scale", type=_figures, metavar="S[,S,S]", help="multiplied after that")
     network.add_argument("--size", type=int, metavar="PIXELS", help="side of the input")
-    network.add_argument("--resize", type=_resize, metavar="PIXELS", help="shorter side before the centre crop, or stretch")
+    network.add_argument(
+        "--resize", type=_resize, metavar="PIXELS", help="shorter side before the centre crop, or stretch"
+    )
     network.add_argument("--channels", choices=["RGB", "BGR", "L"], help="order of the channels")
 
 
