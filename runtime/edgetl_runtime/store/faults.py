@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import sqlite3
 from pathlib import Path
 
@@ -50,6 +51,11 @@ def state_os_error(error: OSError, folder: Path) -> StateError:
 def _nearly_full(path: Path) -> bool:
     try:
         disk = os.statvfs(str(path.parent))
+        journal = Path(f"{path}-wal")
+        written_bytes = journal.stat().st_size if journal.exists() else 0
     except OSError:
         return False
+    allowed_bytes = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if 0 <= allowed_bytes < written_bytes + _NEARLY_FULL_BYTES:
+        return True
     return disk.f_bavail * disk.f_frsize < _NEARLY_FULL_BYTES
