@@ -40,10 +40,10 @@ def main(bundle: str, state: str, data: str) -> None:
 
     with rt.open(bundle, state_dir=state, allow_unsigned=True) as session:
         kept = [sample.id for sample in session.samples()]
-        say("opened", kept=kept, seconds=time.perf_counter() - started)
+        _say("opened", kept=kept, seconds=time.perf_counter() - started)
         if len(kept) in (0, *stages):
             # Nobody may have heard what was measured here before.
-            measure(session, frames, truth, classes, len(kept) // len(classes))
+            _measure(session, frames, truth, classes, len(kept) // len(classes))
         learn_ms: List[float] = []
         for number in range(len(kept), len(labels)):
             label = classes[labels[number]]
@@ -51,11 +51,11 @@ def main(bundle: str, state: str, data: str) -> None:
             sample_id = session.learn(shown[number], label)
             learn_ms.append((time.perf_counter() - begin) * 1e3)
             # Durable by now: whoever reads this line may pull the plug.
-            say("learnt", id=sample_id, number=number)
+            _say("learnt", id=sample_id, number=number)
             if number + 1 in stages:
-                measure(session, frames, truth, classes, (number + 1) // len(classes))
+                _measure(session, frames, truth, classes, (number + 1) // len(classes))
         status = session.status()
-        say(
+        _say(
             "done",
             python=platform.python_version(),
             kept=[sample.id for sample in session.samples()],
@@ -65,13 +65,13 @@ def main(bundle: str, state: str, data: str) -> None:
             learn_ms=learn_ms,
             state_bytes=sum(path.stat().st_size for path in Path(state).glob("state.sqlite*")),
             torch="torch" in sys.modules or importlib.util.find_spec("torch") is not None,
-            packages=installed_and_loaded(),
+            packages=_packages(),
             peak_rss_bytes=peak_rss_bytes(),
             seconds=time.perf_counter() - started,
         )
 
 
-def measure(session: Any, frames: Any, truth: Any, classes: List[str], stage: int) -> None:
+def _measure(session: Any, frames: Any, truth: Any, classes: List[str], stage: int) -> None:
     """Answers on the test half, and where the time of one answer goes (medians over its frames)."""
     begin = time.perf_counter()
     session.predict(frames[0])
@@ -91,7 +91,7 @@ def measure(session: Any, frames: Any, truth: Any, classes: List[str], stage: in
         spent["preprocess"].append(preprocess_s * 1e3)
         spent["extract"].append((features_s - preprocess_s) * 1e3)
         spent["head"].append((predict_s - features_s) * 1e3)
-    say(
+    _say(
         "measured",
         stage=stage,
         accuracy=float(np.mean(np.array(said) == truth)),
@@ -101,7 +101,7 @@ def measure(session: Any, frames: Any, truth: Any, classes: List[str], stage: in
     )
 
 
-def installed_and_loaded() -> List[str]:
+def _packages() -> List[str]:
     """Top-level modules in memory that come from site-packages: the whole of what the device needs."""
     found = set()
     for name, module in list(sys.modules.items()):
@@ -110,7 +110,7 @@ def installed_and_loaded() -> List[str]:
     return sorted(found)
 
 
-def say(event: str, **fields: Any) -> None:
+def _say(event: str, **fields: Any) -> None:
     """One line on stdout, out of this process when it returns."""
     sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
     sys.stdout.flush()

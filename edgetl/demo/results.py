@@ -10,7 +10,7 @@ from typing import Any
 from edgetl.demo.domains import SHOTS
 from edgetl.demo.drive import Kill
 
-__all__ = ["DemoResult", "SeedResult"]
+__all__ = ["STEPS", "DemoResult", "SeedResult"]
 
 STEPS = ("preprocess", "extract", "head", "learn")
 
