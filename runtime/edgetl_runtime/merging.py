@@ -6,13 +6,17 @@ sum over samples, so the merged head is the one that a single device would have 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import shutil
 from pathlib import Path
 from typing import Dict, Sequence, Tuple, Union
 
+from edgetl_runtime.bundle.container import sync_folder
 from edgetl_runtime.errors import StateError, StateMismatchError
 from edgetl_runtime.installation import adopt_bundle, make_state_folder
 from edgetl_runtime.store import Store, open_store
+from edgetl_runtime.store.faults import state_os_error
 
 __all__ = ["merge_states"]
 
@@ -29,23 +33,37 @@ def merge_states(sources: Sequence[Union[str, Path]], out: Union[str, Path]) -> 
     target = make_state_folder(out)
     if any(target.iterdir()):
         raise StateError(f"{target} is not empty; merge into a new folder, nothing was changed")
-    stores = []
-    counts: Dict[str, int] = {}
+    # Made beside it and renamed when whole: half a merge would serve as if it were one.
+    made = target.absolute().with_name(f".{target.absolute().name}.merging")
+    shutil.rmtree(str(made), ignore_errors=True)
     try:
+        counts = _merge(sources, make_state_folder(made))
+        made.replace(target)
+        sync_folder(target.absolute().parent)
+    except OSError as error:
+        raise state_os_error(error, target) from error
+    finally:
+        shutil.rmtree(str(made), ignore_errors=True)
+    return counts
+
+
+def _merge(sources: Sequence[Union[str, Path]], target: Path) -> Dict[str, int]:
+    counts: Dict[str, int] = {}
+    with contextlib.ExitStack() as opened:
+        stores = []
         for folder in sources:
             stores.append(open_store(Path(folder), read_only=True))
+            opened.callback(stores[-1].close)
+            opened.enter_context(stores[-1].view())  # its owner may go on learning meanwhile
         space, dim = _common_space(stores, sources)
         bundle_id = adopt_bundle(Path(sources[0]), target, stores[0].meta("bundle"))
         merged = open_store(target)
-        stores.append(merged)
+        opened.callback(merged.close)
         merged.bind(space, dim)
         for folder, store in zip(sources, stores):
             counts[str(folder)] = _copy(store, merged)
         merged.set_meta(bundle=bundle_id, feature_space=space, dim=str(dim))
         merged.log_event("merge", samples=counts)
-    finally:
-        for store in stores:
-            store.close()
     return counts
 
 

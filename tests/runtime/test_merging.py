@@ -1,68 +1,83 @@
-"""What several devices learnt, in one state: exactly the head of one device that met it all."""
+"""What several devices learnt, put together: the head that one device would have, or nothing at all."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List, Sequence
+from typing import Any, List
 
-import edgetl_runtime as rt
 import numpy as np
 import pytest
+from edgetl_runtime.cli import main
 from edgetl_runtime.errors import StateError, StateMismatchError
 from edgetl_runtime.merging import merge_states
-from edgetl_runtime.store import open_store
 
-from tests.runtime.golden import BUNDLE, frames, labels
+from tests.runtime import golden
 
-
-def taught(folder: Path, chosen: Sequence[int], source: str) -> Path:
-    with rt.open(BUNDLE, folder, allow_unsigned=True) as session:
-        session.learn_many([frames()[i] for i in chosen], [labels()[i] for i in chosen], source=source)
-    return folder
+FRAMES, LABELS = golden.frames(), golden.labels()
 
 
-def probabilities(folder: Path) -> np.ndarray:
-    with rt.open(None, folder, allow_unsigned=True) as session:
-        rows: List[List[float]] = [list(p.probabilities.values()) for p in session.predict_many(frames())]
-    return np.array(rows)
+def learnt(state: Path, start: int, end: int, source: str = "") -> Path:
+    with golden.opened(state) as session:
+        session.learn_many(FRAMES[start:end], LABELS[start:end], source=source)
+    return state
 
 
-def test_merged_state_answers_as_one_device_that_met_all_in_any_order(tmp_path: Path) -> None:
-    a, b = taught(tmp_path / "a", range(40), "a"), taught(tmp_path / "b", range(40, 100), "b")
-    alone = taught(tmp_path / "alone", range(99, -1, -1), "alone")
-    counts = merge_states([a, b], tmp_path / "ab")
-    merge_states([b, a], tmp_path / "ba")
-    assert counts == {str(a): 40, str(b): 60}
-    np.testing.assert_allclose(probabilities(tmp_path / "ab"), probabilities(alone), rtol=0, atol=1e-9)
-    np.testing.assert_allclose(probabilities(tmp_path / "ba"), probabilities(alone), rtol=0, atol=1e-9)
+def probabilities(state: Path) -> Any:
+    with golden.opened(state, None, read_only=True) as session:
+        found = session.predict_many(FRAMES[100:])
+        return np.array([[p.probabilities[c] for c in sorted(p.probabilities)] for p in found])
 
 
-def test_one_device_can_be_forgotten_after_merging(tmp_path: Path) -> None:
-    a, b = taught(tmp_path / "a", range(40), "a"), taught(tmp_path / "b", range(40, 100), "b")
-    merge_states([a, b], tmp_path / "ab")
-    with rt.open(None, tmp_path / "ab", allow_unsigned=True) as session:
-        assert session.forget(source="b") == 60
-    np.testing.assert_allclose(probabilities(tmp_path / "ab"), probabilities(a), rtol=0, atol=1e-9)
+def test_merged_is_what_one_device_would_have_learnt_in_any_order(tmp_path: Path) -> None:
+    parts = [learnt(tmp_path / f"robot {i}", 20 * i, 20 * i + 20, f"robot {i}") for i in range(3)]
+    one = learnt(tmp_path / "one", 0, 60)
+    assert merge_states(parts, tmp_path / "fleet") == {str(part): 20 for part in parts}
+    merge_states(parts[::-1], tmp_path / "reversed")
+    for merged in ("fleet", "reversed"):
+        assert np.abs(probabilities(tmp_path / merged) - probabilities(one)).max() < 1e-9
+    with golden.opened(tmp_path / "fleet", None) as session:
+        assert session.forget(source="robot 1") == 20
+    two = tmp_path / "two"
+    learnt(two, 0, 20)
+    learnt(two, 40, 60)
+    assert np.abs(probabilities(tmp_path / "fleet") - probabilities(two)).max() < 1e-9
 
 
-def test_sources_of_a_merge_are_only_read(tmp_path: Path) -> None:
-    a, b = taught(tmp_path / "a", range(10), "a"), taught(tmp_path / "b", range(10, 20), "b")
-    before = probabilities(a)
-    merge_states([a, b], tmp_path / "ab")
-    np.testing.assert_array_equal(probabilities(a), before)
+def test_the_sources_stay_as_they_are_also_beside_one_that_learns(tmp_path: Path) -> None:
+    one, other = learnt(tmp_path / "one", 0, 20), learnt(tmp_path / "other", 20, 40)
+    before = probabilities(other)
+    with golden.opened(one) as session:
+        merge_states([one, other], tmp_path / "fleet")
+        session.learn(FRAMES[50], LABELS[50])
+    assert np.array_equal(probabilities(other), before)
+    with golden.opened(tmp_path / "fleet", None) as session:
+        assert session.status()["learnt_samples"] == 40
 
 
-def test_merge_refuses_a_folder_in_use_one_alone_and_another_extractor(tmp_path: Path) -> None:
-    a, b = taught(tmp_path / "a", range(5), "a"), taught(tmp_path / "b", range(5), "b")
-    with pytest.raises(StateError, match="at least two"):
-        merge_states([a], tmp_path / "out")
+def test_what_cannot_be_merged_leaves_nothing_behind(tmp_path: Path) -> None:
+    one = learnt(tmp_path / "one", 0, 20)
+    with golden.opened(tmp_path / "other", golden.other_space(tmp_path / "other.edgetl")) as session:
+        session.learn(FRAMES[0], "1")
+    (tmp_path / "empty").mkdir()
+    bad: List[Any] = [
+        (StateError, [one]),
+        (StateMismatchError, [one, tmp_path / "other"]),
+        (StateError, [one, tmp_path / "empty"]),
+        (StateError, [one, tmp_path / "none"]),
+    ]
+    before = sorted(path.name for path in tmp_path.iterdir())
+    for error, sources in bad:
+        with pytest.raises(error):
+            merge_states(sources, tmp_path / "fleet")
+        assert not (tmp_path / "fleet").exists() or list((tmp_path / "fleet").iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "fleet") == before
     with pytest.raises(StateError, match="not empty"):
-        merge_states([a, b], b)
-    with pytest.raises(StateError):
-        merge_states([a, tmp_path / "nothing"], tmp_path / "out")
-    (tmp_path / "other").mkdir()
-    store = open_store(tmp_path / "other")
-    store.set_meta(bundle="x", feature_space="another", dim="64")
-    store.close()
-    with pytest.raises(StateMismatchError, match="different extractors"):
-        merge_states([a, tmp_path / "other"], tmp_path / "out2")
+        merge_states([one, tmp_path / "other"], one)
+
+
+def test_the_command_says_how_much_came_from_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = learnt(tmp_path / "one", 0, 20), learnt(tmp_path / "other", 20, 30)
+    assert main(["merge", str(one), str(other), "-o", str(tmp_path / "fleet")]) == 0
+    assert "30 samples" in capsys.readouterr().out
+    assert main(["merge", str(one), str(other), "-o", str(tmp_path / "fleet")]) == 1
+    assert "not empty" in capsys.readouterr().err
