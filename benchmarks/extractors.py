@@ -84,6 +84,7 @@ def measure(name: str) -> tuple[dict[str, Any], bytes]:
     seconds = time.perf_counter() - start
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     features = np.concatenate([session.run(["features"], {spec.name: sample[None]})[0] for sample in samples])
     parity = compare(reference_features(backbone, samples), features)
@@ -99,6 +100,9 @@ def measure(name: str) -> tuple[dict[str, Any], bytes]:
 
 
 def main() -> int:
+    import torch
+
+    torch.set_num_threads(1)  # tracing is serial; on a busy machine more threads only wait for one another
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", action="store_true", help="larger members of the families too")
     parser.add_argument("names", nargs="*", help="these backbones only; no evidence is written")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx
 import pytest
+import torch
 
 from benchmarks.extractors import MAX_REL, TIMM, TORCHVISION, measure
 
@@ -11,6 +12,15 @@ from benchmarks.extractors import MAX_REL, TIMM, TORCHVISION, measure
 REFUSED = {"Compress", "ConvInteger", "DFT", "Det", "If", "Loop", "MatMulInteger", "MaxUnpool", "Scan", "STFT"}
 # Shape arithmetic, which is constant in a graph of static shapes.
 FOLDED = {"Constant", "ConstantOfShape", "Identity", "Range", "Shape", "Size"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """On a busy machine more threads only wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_the_list_is_as_long_as_promised():
