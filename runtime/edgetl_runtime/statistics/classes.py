@@ -43,7 +43,7 @@ class ClassSums:
         lengths = np.sqrt(np.einsum("nd,nd->n", raw, raw))
         self.sums[present] += indicator @ rows
         self.squares[present] += indicator @ (rows * rows)
-        self.directions[present] += indicator @ (raw / np.where(lengths > 0, lengths, 1.0)[:, None])
+        self.directions[present] += (indicator / np.where(lengths > 0, lengths, 1.0)) @ raw
 
     def grown(self, count: int) -> ClassSums:
         """The same with room for `count` classes, doubling so that new classes stay cheap."""
