@@ -15,6 +15,7 @@ from edgetl_runtime.errors import EdgetlError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS: Dict[str, str] = {
+    "doctor": "which board this is, what it has, what is missing and how to get it",
     "install": "verify a bundle, install it in a state folder and check its golden samples",
     "predict": "say what images show",
     "learn": "learn labelled images; durable when it returns",

@@ -1,4 +1,4 @@
-"""Facts about the machine, by plain reads of /proc; no dependency."""
+"""Memory of this process, by plain reads of /proc."""
 
 from __future__ import annotations
 
