@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import wave
 from collections import Counter
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ import onnxruntime
 from edgetl_runtime.preprocess import ImagePreprocess
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
-CACHE = ROOT / "build" / "features"
+from benchmarks.evidence import data_folder
+
+CACHE = Path(__file__).resolve().parents[1] / "build" / "features"
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,6 @@ class Shift:
     pool_labels: np.ndarray
     test: np.ndarray
     test_labels: np.ndarray
-
-
-def data_folder() -> Path:
-    return Path(os.environ.get("EDGETL_DATA", ROOT.parent / "shared" / "data"))
 
 
 def cached(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -115,7 +111,8 @@ def spsw_features() -> dict[str, np.ndarray]:
                 values, counts = np.unique(window, return_counts=True)
                 if counts.max() < 14:
                     continue
-                features.append(net.run(["features"], {"imu": signal[None, start : start + 20].astype(np.float32)})[0][0])
+                tensor = signal[None, start : start + 20].astype(np.float32)
+                features.append(net.run(["features"], {"imu": tensor})[0][0])
                 labels.append(int(values[counts.argmax()]))
                 persons.append(int(key[1:3]))
                 devices.append(key.split("_")[2])
@@ -271,7 +268,7 @@ def shifts() -> dict[str, list[Callable[[], Shift]]]:
         "grocery": [grocery],
         "spsw watch": [lambda: spsw("sw")],
         "fsdd": [lambda speaker=speaker: fsdd(speaker) for speaker in ("jackson", "theo", "george")],
-        "myo": [lambda person=person: myo(person) for person in (0, 3, 6, 9)],
+        "myo": [lambda person=person: myo(person) for person in (0, 5)],
         "borealtc": [borealtc],
         "spsw control": [lambda: spsw("sp")],
     }

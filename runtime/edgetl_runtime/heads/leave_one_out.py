@@ -147,7 +147,8 @@ def loo_ridge(
     truth[np.arange(len(codes)), codes] = 1.0
     moments, counts = both.moments, both.counts
     sums = both.by_class.sums.T
-    solution = ridge.solve(moments.gram, moments.sum, sums, counts, counts, moments.count, penalty)
+    real = ridge.effective_count(statistics, prior)
+    solution = ridge.solve(moments.gram, moments.sum, sums, counts, counts, moments.count, penalty, effective=real)
     return _left_out(both, statistics, prior, weight, solution, features, truth)
 
 
@@ -164,7 +165,9 @@ def loo_ridge_targets(
     truth = np.asarray(targets, dtype=np.float64).reshape(len(np.asarray(features)), -1)
     moments, sums = both.moments, both.targets
     squares = np.diagonal(sums.gram).copy()
-    solution = ridge.solve(moments.gram, moments.sum, sums.cross, sums.sum, squares, moments.count, penalty)
+    real = ridge.effective_count(statistics, prior)
+    gram, count = moments.gram, moments.count
+    solution = ridge.solve(gram, moments.sum, sums.cross, sums.sum, squares, count, penalty, effective=real)
     return _left_out(both, statistics, prior, weight, solution, features, truth)
 
 

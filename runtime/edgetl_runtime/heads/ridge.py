@@ -15,7 +15,7 @@ from edgetl_runtime.heads.regression import RegressionHead
 from edgetl_runtime.numerics import positive_cholesky
 from edgetl_runtime.statistics import Statistics
 
-__all__ = ["Solution", "fit", "fit_targets", "load", "pooled", "solve"]
+__all__ = ["Solution", "effective_count", "fit", "fit_targets", "load", "pooled", "solve"]
 
 Array = NDArray[np.float64]
 
@@ -67,9 +67,11 @@ def fit(
         share = total / len(counts)
         gram = both.within_scatter() + share * (means.T @ means)
         sums, counts = share * means, np.full(len(counts), share)
-        solution = solve(gram, sums.sum(axis=0), sums.T, counts, counts, total, penalty, penalties)
+        gram_sum = sums.sum(axis=0)
     else:
-        solution = solve(moments.gram, moments.sum, sums.T, counts, counts, total, penalty, penalties)
+        gram, gram_sum = moments.gram, moments.sum
+    real = effective_count(statistics, prior)
+    solution = solve(gram, gram_sum, sums.T, counts, counts, total, penalty, penalties, effective=real)
     weights = solution.weights.T
     bias = solution.target_mean - weights @ solution.mean
     # One-hot residuals have a spread well below one: the softmax needs decision values of some size.
@@ -95,9 +97,9 @@ def fit_targets(
         raise StatisticsError("there are no targets in these statistics; add(features, targets=...) brings them")
     moments, targets = both.moments, both.targets
     squares = np.diagonal(targets.gram).copy()
-    solution = solve(
-        moments.gram, moments.sum, targets.cross, targets.sum, squares, moments.count, penalty, penalties, variance
-    )
+    real = effective_count(statistics, prior)
+    gram, total, count = moments.gram, moments.sum, moments.count
+    solution = solve(gram, total, targets.cross, targets.sum, squares, count, penalty, penalties, variance, real)
     weights = solution.weights.T
     return RegressionHead(
         "ridge",
@@ -124,6 +126,11 @@ def pooled(statistics: Statistics, prior: Optional[Statistics], weight: Optional
     return prior + learnt.scaled(weight)
 
 
+def effective_count(statistics: Statistics, prior: Optional[Statistics]) -> float:
+    """Samples on both sides, each counted once."""
+    return statistics.count + (prior.count if prior is not None else 0.0)
+
+
 def solve(
     gram: Array,
     total: Array,
@@ -134,8 +141,13 @@ def solve(
     penalty: Union[str, float] = "gcv",
     penalties: Optional[Sequence[float]] = None,
     inverse: bool = False,
+    effective: Optional[float] = None,
 ) -> Solution:
-    """Centred ridge from sums: x x^T (D, D), x (D), x y^T (D, Q), y (Q), y^2 (Q) over `count` samples."""
+    """Centred ridge from sums: x x^T (D, D), x (D), x y^T (D, Q), y (Q), y^2 (Q) over `count` samples.
+
+    `effective` is how many samples there really are, where some count several times: it is what the freedom
+    is set against in generalised cross-validation.
+    """
     mean, target_mean = total / count, target_sum / count
     centred = gram - np.outer(total, mean)
     right = cross - np.outer(total, target_mean)
@@ -150,7 +162,7 @@ def solve(
         grid = scale * np.logspace(-8, 4, 73) if penalties is None else np.asarray(penalties, dtype=np.float64)
         if len(grid) == 0 or not (grid > 0).all():
             raise ValueError("penalties must be positive")
-        scores = [_gcv(values, projected, squares, count, float(one)) for one in grid]
+        scores = [_gcv(values, projected, squares, effective or count, float(one)) for one in grid]
         best = int(np.argmin([score for score, _, _ in scores]))
         score, freedom, residuals = scores[best]
         chosen = float(grid[best])
