@@ -67,8 +67,6 @@ def run(args: argparse.Namespace) -> int:
     from edgetl.backbones import extractor
     from edgetl.data import dataset
 
-    if args.weights is None and not args.backbone.startswith("onnx:"):
-        logger.warning("no --weights: %s gets random ones, which only serves to try things out", args.backbone)
     source = extractor(
         args.backbone,
         weights=args.weights,
@@ -79,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
         resize=args.resize,
         channels=args.channels,
     )
+    if args.weights is None and not args.backbone.startswith("onnx:"):
+        logger.warning("no --weights: %s gets random ones, which only serves to try things out", args.backbone)
     samples = dataset(args.data, holdout=args.holdout, seed=args.seed)
     with shown_progress() as progress:
         result = build(

@@ -30,7 +30,7 @@ from edgetl_runtime.statistics import Statistics
 from edgetl_runtime.store import LearntSample, Store, open_store
 from edgetl_runtime.types import Prediction
 
-__all__ = ["Session", "open_session"]
+__all__ = ["Session", "check_golden", "open_session"]
 
 logger = logging.getLogger(__name__)
 

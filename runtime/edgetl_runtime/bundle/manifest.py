@@ -16,7 +16,17 @@ from edgetl_runtime.labels import plain_text
 from edgetl_runtime.preprocess import Preprocess, parse_preprocess
 from edgetl_runtime.types import TensorSpec
 
-__all__ = ["FORMAT", "Manifest", "Member", "Variant", "dump_manifest", "parse_manifest"]
+__all__ = [
+    "FORMAT",
+    "MAX_MANIFEST_BYTES",
+    "MAX_MEMBERS",
+    "Manifest",
+    "Member",
+    "Variant",
+    "check_title",
+    "dump_manifest",
+    "parse_manifest",
+]
 
 FORMAT = (1, 0)
 MAX_MANIFEST_BYTES = 1 << 20

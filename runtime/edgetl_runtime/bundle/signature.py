@@ -14,7 +14,14 @@ from typing import Any, Dict, Mapping
 
 from edgetl_runtime.errors import BundleSignatureError, EngineUnavailableError
 
-__all__ = ["key_id", "load_public_key", "named_key", "sign_manifest", "verify_manifest"]
+__all__ = [
+    "MAX_SIGNATURE_BYTES",
+    "key_id",
+    "load_public_key",
+    "named_key",
+    "sign_manifest",
+    "verify_manifest",
+]
 
 PAYLOAD_TYPE = "application/vnd.edgetl.manifest.v1+json"
 MAX_SIGNATURE_BYTES = 4096
