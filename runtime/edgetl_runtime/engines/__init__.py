@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import Dict, NamedTuple, Optional, Protocol, Tuple
+import inspect
+from pathlib import Path
+from typing import Any, Callable, Dict, NamedTuple, Optional, Protocol, Tuple, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +14,18 @@ from numpy.typing import NDArray
 from edgetl_runtime.errors import EngineError, EngineUnavailableError
 from edgetl_runtime.types import TensorSpec
 
-__all__ = ["ENGINES", "Engine", "EngineRow", "open_engine"]
+__all__ = ["ENGINES", "BuildProgress", "Engine", "EngineRow", "open_engine"]
+
+# What a long build is doing, and the seconds since it began.
+BuildProgress = Callable[[str, float], None]
 
 
 class Engine(Protocol):
-    """One loaded graph. `description` names library, version and the provider really in use."""
+    """One loaded graph. `description` names library, version, and the provider and precision really in use.
+
+    `run` may be called from several threads; what it returned is not written over by later runs. A new engine
+    is held to `edgetl_runtime.engines.checks`.
+    """
 
     inputs: Tuple[TensorSpec, ...]
     outputs: Tuple[TensorSpec, ...]
@@ -26,7 +35,7 @@ class Engine(Protocol):
         """Outputs by name for inputs by name; raises EngineError."""
 
     def close(self) -> None:
-        """Release the graph."""
+        """Release the graph; harmless when repeated."""
 
 
 class EngineRow(NamedTuple):
@@ -41,14 +50,33 @@ ENGINES: Dict[str, EngineRow] = {
     "onnxruntime": EngineRow(
         "edgetl_runtime.engines.onnxruntime_engine", "onnxruntime", "pip install 'edgetl-runtime[onnxruntime]'"
     ),
+    "openvino": EngineRow(
+        "edgetl_runtime.engines.openvino_engine", "openvino", "pip install 'edgetl-runtime[openvino]'"
+    ),
+    "tensorrt": EngineRow(
+        "edgetl_runtime.engines.tensorrt_engine",
+        "tensorrt",
+        "sudo apt install python3-libnvinfer (it is a part of JetPack; make a virtual environment that should see"
+        " it with --system-site-packages)",
+    ),
 }
 
 
-def open_engine(name: str, graph: bytes, *, threads: Optional[int] = None) -> Engine:
+def open_engine(
+    name: str,
+    graph: bytes,
+    *,
+    threads: Optional[int] = None,
+    cache_dir: Union[str, Path, None] = None,
+    progress: Optional[BuildProgress] = None,
+    **options: Any,
+) -> Engine:
     """Load an ONNX graph (verified bytes) into the engine of that name, with that many threads.
 
-    Raises EngineUnavailableError when it is not installed or does not load, EngineError when it refuses
-    the graph.
+    `cache_dir` is a private folder for what an engine builds from the graph, `progress` hears of a long build;
+    engines that build nothing ignore both. `options` are the engine's own, see the `load` of its module. Raises
+    EngineUnavailableError when it is not installed, does not load, or would silently run elsewhere than asked;
+    EngineError when it refuses the graph or an option.
     """
     if name not in ENGINES:
         raise EngineUnavailableError(f"there is no engine {name!r}; there are {sorted(ENGINES)}")
@@ -58,14 +86,23 @@ def open_engine(name: str, graph: bytes, *, threads: Optional[int] = None) -> En
     if importlib.util.find_spec(row.needs) is None:
         raise EngineUnavailableError(f"the engine {name} needs {row.needs}, which is not installed: {row.how}")
     try:
+        importlib.import_module(row.needs)
         module = importlib.import_module(row.module)
     except ImportError as error:
         if (error.name or "").startswith("edgetl_runtime"):
             raise  # a fault of ours is not a missing package
         raise EngineUnavailableError(f"{row.needs} is installed and does not load: {error}") from error
+    taken = [option for option in inspect.signature(module.load).parameters if option not in _EVERY_LOAD_TAKES]
+    unknown = sorted(set(options) - set(taken))
+    if unknown:
+        raise EngineError(f"the engine {name} has no option {unknown}; it has {taken}")
     if b"location" in graph:
         # ONNX keeps strings literally, and only external data needs this word: older onnxruntime versions
         # would read any file that it names.
         raise EngineError("the graph refers to external data (it holds the word 'location'); build the bundle again")
-    engine: Engine = module.load(graph, threads)
+    folder = None if cache_dir is None else Path(cache_dir)
+    engine: Engine = module.load(graph, threads, cache_dir=folder, progress=progress, **options)
     return engine
+
+
+_EVERY_LOAD_TAKES = {"graph", "threads", "cache_dir", "progress"}
