@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         channels=args.channels,
     )
     if args.weights is None and not args.backbone.startswith("onnx:"):
-        logger.warning("no --weights: %s gets random ones, which only serves to try things out", args.backbone)
+        logger.warning("no --weights: %s has random ones, which only serves to try things out", args.backbone)
     samples = dataset(args.data, holdout=args.holdout, seed=args.seed)
     with shown_progress() as progress:
         result = build(

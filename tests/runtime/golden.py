@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import sqlite3
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
@@ -84,3 +85,29 @@ def other_space(path: Path) -> Path:
         name="other",
         variants=(dataclasses.replace(variant, feature_space=space),),
     )
+
+
+def views(session: Session, count: int = 40) -> Any:
+    """Probabilities (N, K) and outlier scores (N, 1) of the last frames, in the order of the classes."""
+    found = session.predict_many(frames()[-count:])
+    classes = sorted(found[0].probabilities)
+    return np.array([[p.probabilities[c] for c in classes] + [p.outlier] for p in found])
+
+
+def facts(session: Session) -> Dict[str, Any]:
+    status = session.status()
+    del status["rss_bytes"]
+    return {**status, "samples": [sample.__dict__ for sample in session.samples()]}
+
+
+def stored(state: Path) -> List[Any]:
+    connection = sqlite3.connect((state / "state.sqlite").as_uri() + "?mode=ro", uri=True)
+    try:
+        tables = ("meta", "samples", "events")
+        return [connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in tables]
+    finally:
+        connection.close()
+
+
+def close_to(one: Any, other: Any) -> bool:
+    return bool(np.abs(one - other).max() <= 1e-9 * max(1.0, float(np.abs(other).max())))

@@ -82,9 +82,8 @@ def test_what_was_added_is_there_after_opening_again(folder: Path) -> None:
     again = bound(folder)
     assert everything(again) == kept
     assert again.generation == 2
-    assert [(s.id, s.label, s.source, s.generation) for s in again.samples()] == [
-        (1, "a", "left", 1), (2, "ü", "left", 1), (3, "a", "left", 1), (4, "b", "", 2),
-    ]  # fmt: skip
+    found = [(s.id, s.label, s.source, s.generation) for s in again.samples()]
+    assert found == [(1, "a", "left", 1), (2, "ü", "left", 1), (3, "a", "left", 1), (4, "b", "", 2)]
     labels, loaded, sources = next(again.load())
     assert np.array_equal(loaded[:3], features) and loaded.dtype == np.float32
     assert (labels, sources) == (["a", "ü", "a", "b"], ["left", "left", "left", ""])
@@ -381,11 +380,7 @@ def test_a_thousand_flipped_bits_never_stop_a_device_nor_change_a_sample(folder:
         except StateMismatchError:
             refused += 1
         else:
-            found = [
-                (label, tuple(row.tolist()))
-                for labels, features, _ in store.load()
-                for label, row in zip(labels, features)
-            ]
+            found = [(la, tuple(row.tolist())) for labels, rows_, _ in store.load() for la, row in zip(labels, rows_)]
             assert set(found) <= known and len(found) == len(set(found))
             lost = len(known) - len(found)
             assert lost == 0 or store.quarantined() or store.kept_aside()
