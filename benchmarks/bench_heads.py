@@ -27,6 +27,7 @@ import numpy as np  # noqa: E402
 from edgetl_runtime.heads import StreamingSoftmax, fit_head  # noqa: E402
 from edgetl_runtime.outliers import fit_outliers  # noqa: E402
 from edgetl_runtime.statistics import Statistics  # noqa: E402
+from edgetl_runtime.statistics.waiting import BLOCK  # noqa: E402
 
 from benchmarks.evidence import write_evidence  # noqa: E402
 
@@ -79,20 +80,20 @@ def learn_figures(dim: int, k: int) -> dict[str, float]:
     labels, rows = y.tolist(), [x[i : i + 1] for i in range(len(x))]
     shift, figures = x.mean(axis=0), {}
     statistics = Statistics(dim, shift)
-    statistics.add(x[:512], y[:512])
-    block, gram = x[:512].astype(np.float64), np.zeros((dim, dim))
+    statistics.add(x[:BLOCK], y[:BLOCK])
+    block, gram = x[:BLOCK].astype(np.float64), np.zeros((dim, dim))
     ours, limit = float("inf"), float("inf")
     # Taking turns, so that a busy moment of the machine meets both; whole blocks, so that each sample pays its share.
     for _ in range(9):
         began = time.perf_counter()
-        for i in range(512):
+        for i in range(BLOCK):
             statistics.add(rows[i], labels[i : i + 1])
         between = time.perf_counter()
         gram += block.T @ block
         limit = min(limit, time.perf_counter() - between)
         ours = min(ours, between - began)
-    figures["edgetl statistics (exact)"] = 1e6 * ours / 512
-    figures["limit: blocked Gram update, float64"] = 1e6 * limit / 512
+    figures["edgetl statistics (exact)"] = 1e6 * ours / BLOCK
+    figures["limit: blocked Gram update, float64"] = 1e6 * limit / BLOCK
     sgd = StreamingSoftmax(shift, np.ones(dim))
     generator = np.random.default_rng(0)
     figures["edgetl streaming softmax (not exact)"] = per_sample_us(

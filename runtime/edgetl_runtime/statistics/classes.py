@@ -34,16 +34,21 @@ class ClassSums:
         """The three, in the order of the fields."""
         return self.sums, self.squares, self.directions
 
-    def add(self, raw: Array, rows: Array, weights: Array, classes: NDArray[np.int64]) -> None:
-        """Fold rows (N, D), unshifted and about the shift, with weights (N) and class indices (N)."""
+    def add(
+        self, rows: Array, shift: Array, lengths: Array, weights: Array, classes: NDArray[np.int64]
+    ) -> None:
+        """Fold rows (N, D) about the shift (D) with unshifted lengths, weights and classes (N each); spoils rows."""
         present, position = np.unique(classes, return_inverse=True)
         # A product with the indicator matrix: N x D x (classes in this block), never times K.
-        indicator = np.zeros((len(present), len(rows)))
-        indicator[position.reshape(-1), np.arange(len(rows))] = weights
-        lengths = np.sqrt(np.einsum("nd,nd->n", raw, raw))
-        self.sums[present] += indicator @ rows
-        self.squares[present] += indicator @ (rows * rows)
-        self.directions[present] += (indicator / np.where(lengths > 0, lengths, 1.0)) @ raw
+        indicator = np.zeros((2, len(present), len(rows)))
+        where = (position.reshape(-1), np.arange(len(rows)))
+        indicator[0][where] = weights
+        indicator[1][where] = weights / np.where(lengths > 0, lengths, 1.0)
+        sums = indicator.reshape(-1, len(rows)) @ rows
+        self.sums[present] += sums[: len(present)]
+        self.directions[present] += sums[len(present) :] + np.outer(indicator[1].sum(axis=1), shift)
+        np.multiply(rows, rows, out=rows)
+        self.squares[present] += indicator[0] @ rows
 
     def grown(self, count: int) -> ClassSums:
         """The same with room for `count` classes, doubling so that new classes stay cheap."""
@@ -92,10 +97,12 @@ class ClassTable:
             self.counts[slot] += 1.0 if weights is None else float(weights[position])
         return rows
 
-    def fold(self, raw: Array, rows: Array, weights: Array, slots: NDArray[np.int64]) -> None:
-        """Add features (N, D), unshifted and shifted, to the sums of their rows (N)."""
+    def fold(
+        self, rows: Array, shift: Array, lengths: Array, weights: Array, slots: NDArray[np.int64]
+    ) -> None:
+        """Add features (N, D), about the shift (D), to the sums of their rows; spoils the features."""
         self.sums = self.sums.grown(len(self.counts))
-        self.sums.add(raw, rows, weights, slots)
+        self.sums.add(rows, shift, lengths, weights, slots)
 
     def ordered(self) -> Tuple[Tuple[Label, ...], Array, ClassSums]:
         """Labels, weights (K) and sums (K, D) in the one order of classes, as new arrays."""

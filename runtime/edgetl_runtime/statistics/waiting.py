@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 __all__ = ["BLOCK", "Waiting"]
 
 # From here on a larger block gains little.
-BLOCK = 512
+BLOCK = 1024
 
 
 class Waiting:
