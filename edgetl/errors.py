@@ -7,7 +7,8 @@
     │   └── WeightsError          its weights cannot be fetched, read, or do not fit
     ├── DemoError             the demo cannot run here: its device has no Python, or its process failed
     ├── ExportError           a graph that cannot be made, or that a device would refuse
-    └── ParityError           two engines do not give the same features or decisions
+    ├── ParityError           two engines do not give the same features or decisions
+    └── ProfileError          there is no such device, or its profile does not hold together
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ __all__ = [
     "ExportError",
     "MissingPackageError",
     "ParityError",
+    "ProfileError",
     "WeightsError",
 ]
 
@@ -51,3 +53,7 @@ class ExportError(EdgetlError):
 
 class ParityError(EdgetlError):
     """Two engines do not give the same features or decisions within the tolerance."""
+
+
+class ProfileError(EdgetlError):
+    """There is no such device, or its profile in devices/ does not hold together."""

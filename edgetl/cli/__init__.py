@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "the whole loop on real digits: train, freeze, pack, and a device that learns",
     "build": "a pretrained backbone and your data -> one bundle for a device",
     "inspect": "check a bundle and say what is in it",
+    "devices": "the boards that edgetl knows: their figures, each with its source",
     "keygen": "make a key pair to sign bundles with",
 }
 

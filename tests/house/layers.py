@@ -129,8 +129,8 @@ def third_party_out_of_place(modules: list[Module], host_dependencies: set[str])
     """`host_dependencies` are the import names that the host's pyproject.toml declares."""
     complaints = []
     for module in modules:
-        for item in module.imports():
-            if item.top in sys.stdlib_module_names or item.top in ("edgetl", "edgetl_runtime", ""):
+        for item in module.imports():  # tomllib is Python's own from 3.11 on, and imported only there
+            if item.top in sys.stdlib_module_names | {"tomllib"} or item.top in ("edgetl", "edgetl_runtime", ""):
                 continue
             if module.package == "edgetl_runtime":
                 allowed = item.top in RUNTIME_THIRD_PARTY or module.name in OWN_FILES.get(item.top, ())

@@ -51,6 +51,8 @@ def test_wheel_holds_the_package_its_licence_and_nothing_else(wheel: tuple[str, 
         for path in PACKAGES[package].rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    if distribution == "edgetl":
+        sources |= {f"edgetl/devices/{path.name}" for path in (REPO / "devices").iterdir()}
     assert f"{package}/py.typed" in names
     assert {name for name in names if name.startswith(f"{package}/")} == sources
     rest = {name for name in names if not name.startswith(f"{package}/")}
@@ -116,6 +118,7 @@ def test_host_command_starts_where_torch_is_not(with_host: Path, tmp_path: Path)
     torch = "import importlib.util as u; print(u.find_spec('torch'))"
     assert inside(with_host, tmp_path, "python", "-c", torch).strip() == "None"
     assert "build" in inside(with_host, tmp_path, "edgetl", "--help")
+    assert "p3767-0005" in inside(with_host, tmp_path, "edgetl", "devices", "jetson-orin-nano")
     assert "build" in inside(with_host, tmp_path, "python", "-m", "edgetl.cli", "--help")
 
 

@@ -26,6 +26,7 @@ from edgetl_runtime.errors import SourceError
 
 __all__ = ["Diagnosis", "Finding", "diagnose"]
 
+_PYTHON_OUT_OF_REACH = "3.6"  # of JetPack 4
 _LEAST_SQLITE = (3, 31)  # of JetPack 5, the oldest that is tested
 _LEAST_FREE_BYTES = 64 << 20
 # The second sends data to a service on the network; it runs no model here.
@@ -93,26 +94,22 @@ def _board_findings(board: BoardFacts) -> List[Finding]:
     row, release, power = board.identity.row, board.release, board.power
     if row is None:
         found.append(Finding("warning", f"{board.identity.because}: no budgets and no order of engines are known"))
-    elif row.reach == "container":
-        older = (release and release.python) or "3.6"
+    python = release.python if release else None
+    native = row is not None and row.reach == "native" and python != _PYTHON_OUT_OF_REACH
+    if row is not None and not native:
         found.append(
             Finding(
                 "warning",
-                f"the system of the {row.name} has Python {older}, out of reach of edgetl-runtime (3.8 and later):"
-                " run it in a container, on the CPU",
+                f"the system of this {row.name} has Python {_PYTHON_OUT_OF_REACH}, out of reach of edgetl-runtime"
+                " (3.8 and later): run it in a container, on the CPU",
             )
         )
     if release and release.jetpack is None:
         found.append(Finding("warning", f"Jetson Linux {release.jetson_linux} is in no table of JetPacks"))
     ours = "{}.{}".format(*sys.version_info[:2])
-    if release and release.python and release.python != ours and row is not None and row.reach == "native":
-        found.append(
-            Finding(
-                "warning",
-                f"this is Python {ours}; the TensorRT of this JetPack is built for the system's {release.python}",
-                f"python{release.python} -m venv --system-site-packages .venv",
-            )
-        )
+    if native and python and python != ours:
+        what = f"this is Python {ours}; the TensorRT of this JetPack is built for the system's {python}"
+        found.append(Finding("warning", what, f"python{python} -m venv --system-site-packages .venv"))
     if power and power.current and power.default and power.current != power.default:
         found.append(
             Finding("warning", f"power mode is {power.current}, and {power.default} again after the next start")
