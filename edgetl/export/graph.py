@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgetl.errors import ExportError
+from edgetl.export.lint import lint, refuse
 
 if TYPE_CHECKING:
     import onnx
@@ -106,12 +107,7 @@ def finish(model: onnx.ModelProto) -> bytes:
     """The bytes of a checked graph that every device accepts; raises ExportError and says what stands in the way."""
     import onnx
 
-    foreign = sorted({node.domain for node in model.graph.node} - {"", "ai.onnx"})
-    if foreign:
-        raise ExportError(f"the graph uses operators outside the ONNX standard: domains {foreign}")
-    control = sorted({node.op_type for node in model.graph.node} & _CONTROL_FLOW)
-    if control:
-        raise ExportError(f"the graph holds control flow ({', '.join(control)}), which devices refuse")
+    refuse(lint(model))
     standard = [entry for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     if not standard or standard[0].version > MAX_OPSET:
         model = _lower_opset(model)

@@ -33,6 +33,8 @@ SIDEWAYS = {
 RUNTIME_THIRD_PARTY = {"numpy", "PIL", "safetensors"}
 OWN_FILES = {
     "onnxruntime": {"edgetl_runtime.engines.onnxruntime_engine"},
+    "openvino": {"edgetl_runtime.engines.openvino_engine"},
+    "tensorrt": {"edgetl_runtime.engines.tensorrt_engine"},
     "cryptography": {"edgetl_runtime.bundle.signature"},
 }
 # Engines in the host: it runs extractors through the runtime's own adapters. Only a graph that is not one

@@ -1,8 +1,8 @@
-"""What goes into an engine is exactly what its graph declares, or an EngineError: engines differ in what they forgive."""
+"""What goes into an engine is what its graph declares, or an EngineError: engines differ in what they forgive."""
 
 from __future__ import annotations
 
-from typing import Dict, List, Mapping, Tuple
+from typing import List, Mapping, Tuple
 
 import numpy as np
 from numpy.typing import NDArray

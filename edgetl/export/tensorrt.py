@@ -1,0 +1,104 @@
+"""TensorRT on a host that has none: does the family take this graph, and what does a Jetson need to build it?
+
+A plan is built on the device that runs it and never shipped: it fits one TensorRT version and one GPU, and it
+is executable code. What can be known before is whether the graph parses and compiles; TensorRT for RTX
+(`tensorrt_rtx`) has the same parser and compiler, and compiles ahead of time without a GPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from edgetl_runtime.engines.tensorrt_builder import BuildOptions, PlanError
+from edgetl_runtime.engines.tensorrt_plans import plan_key
+from edgetl_runtime.engines.tensorrt_process import build_in_process
+from edgetl_runtime.errors import EngineError
+
+from edgetl.errors import ExportError, MissingPackageError
+
+__all__ = ["AheadOfTime", "BuildRecipe", "build_recipe", "check_ahead_of_time"]
+
+# The nearest relative of Orin's SM87 that TensorRT for RTX compiles for; it knows neither SM72, SM87 nor SM110.
+STAND_IN = "SM86"
+_MODULE = "tensorrt_rtx"
+
+
+@dataclass(frozen=True)
+class AheadOfTime:
+    """A graph that TensorRT for RTX of `version` parsed and compiled for `target`, into `plan_bytes`, in `seconds`.
+
+    It proves that the TensorRT family takes the graph; the plan itself is of no use on a Jetson and is not kept.
+    """
+
+    version: str
+    target: str
+    plan_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class BuildRecipe:
+    """What a board needs to build the plan of a graph by hand, and what its plan is known by.
+
+    `trtexec` is the command line, `options` those of the runtime's own builder, `key` what the runtime hashes into
+    the name of the cached plan.
+    """
+
+    trtexec: str
+    options: dict[str, Any]
+    key: dict[str, Any]
+
+
+def check_ahead_of_time(graph: bytes, precision: str = "fp32", timeout_s: float = 900.0) -> AheadOfTime:
+    """Parse and compile the graph with TensorRT for RTX, no GPU needed, in a process of its own.
+
+    Raises ExportError that names the offending node when it does not, MissingPackageError without the package.
+    """
+    if importlib.util.find_spec(_MODULE) is None:
+        raise MissingPackageError(
+            f"the check that TensorRT takes the graph needs {_MODULE}: pip install 'edgetl[tensorrt-rtx]'"
+        )
+    options = BuildOptions(precision=precision, targets=(STAND_IN,))
+    try:
+        built = build_in_process(graph, options, timeout_s=timeout_s, module=_MODULE)
+    except PlanError as error:
+        what = f"at the node {error.op} {error.node!r}".replace("  ", " ") if error.node else "as a whole"
+        raise ExportError(f"TensorRT would refuse this graph {what}: {error}") from error
+    except EngineError as error:
+        raise ExportError(f"TensorRT could not be asked about this graph: {error}") from error
+    return AheadOfTime(_version(), STAND_IN, len(built.plan), built.seconds)
+
+
+def build_recipe(
+    graph: bytes,
+    tensorrt_version: str,
+    sm: str,
+    *,
+    precision: str = "fp32",
+    workspace_bytes: int = BuildOptions.workspace_bytes,
+    file_name: str = "extractor.onnx",
+) -> BuildRecipe:
+    """How a board with that TensorRT ("10.3.0") and GPU ("8.7") builds the plan of `graph`, saved as `file_name`."""
+    options = BuildOptions(precision=precision, workspace_bytes=workspace_bytes)
+    major, minor = (int(part) for part in tensorrt_version.split(".")[:2])
+    words = ["trtexec", f"--onnx={file_name}", f"--saveEngine={file_name.rpartition('.')[0] or file_name}.plan"]
+    words += [f"--memPoolSize=workspace:{workspace_bytes >> 20}", "--noTF32", "--timingCacheFile=timing.cache"]
+    if (major, minor) < (10, 0):
+        words += {"fp32": [], "fp16": ["--fp16"], "int8": ["--fp16", "--int8"]}[precision]
+    elif major < 11:
+        words.append("--stronglyTyped")
+    key = plan_key(hashlib.sha256(graph).hexdigest(), tensorrt_version, sm, options)
+    return BuildRecipe(shlex.join(words), options.facts(), key)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(_MODULE)
+    except PackageNotFoundError:  # vendored, without metadata
+        return "unknown"
