@@ -23,7 +23,8 @@ LEVELS = {
 
 SIDEWAYS = {
     ("labels", "errors"), ("labels", "types"), ("moments", "numerics"),
-    ("heads", "statistics"), ("heads", "reservoir"), ("adapt", "statistics"), ("drift", "statistics"), ("guard", "statistics"),
+    ("heads", "statistics"), ("heads", "reservoir"), ("adapt", "statistics"), ("drift", "statistics"),
+    ("guard", "statistics"),
     ("outliers", "statistics"), ("outliers", "heads"), ("guard", "heads"),
     ("store", "bundle"), ("installation", "bundle"),
     ("cli", "__init__"), ("__main__", "cli"),
