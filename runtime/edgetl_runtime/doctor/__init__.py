@@ -146,11 +146,11 @@ def _library_findings(libraries: Tuple[Library, ...], sqlite: Optional[str]) -> 
 
 def _engine_findings(board: BoardFacts, engines: Tuple[EngineState, ...]) -> List[Finding]:
     by_name = {engine.name: engine for engine in engines}
-    if not any(engine.adapted and engine.problem is None for engine in engines):
-        known = [by_name[name] for name in ENGINES if name in by_name]
-        return [Finding("problem", f"{engine.name}: {engine.problem}", _command(engine)) for engine in known]
-    found = []
     row = board.identity.row
+    if not any(engine.adapted and engine.problem is None for engine in engines):
+        missed = [by_name[name] for name in (row.engines if row else by_name) if by_name[name].adapted]
+        return [Finding("problem", f"{engine.name}: {engine.problem}", _command(engine)) for engine in missed]
+    found = []
     for name in row.engines if row else ():
         engine = by_name[name]
         if engine.adapted and engine.problem is None:
