@@ -16,6 +16,7 @@ import pytest
 from edgetl_runtime.errors import (
     LabelError,
     SampleError,
+    StateFullError,
     UnknownSampleError,
 )
 
@@ -197,6 +198,28 @@ def test_what_cannot_be_learnt_changes_nothing(frame: Any, label: Any, error: ty
         assert session.learn(FRAMES[10], LABELS[10]) == 11
     with golden.opened(tmp_path / "state") as again:
         assert again.status()["learnt_samples"] == 11
+
+
+def test_without_room_nothing_changes_and_with_room_it_goes_on(tmp_path: Path) -> None:
+    """SQLite's own limit stands for the disk here; `make bad-input` fills a real one."""
+    with golden.opened(tmp_path / "state") as session:
+        session.learn_many(FRAMES[:10], LABELS[:10])
+        connection = session._store._connection
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        learnt = 10
+        with pytest.raises(StateFullError, match="free some space"):
+            for learnt in range(10, 100):
+                before, seen = facts(session), views(session)
+                session.learn(FRAMES[learnt], LABELS[learnt])
+        assert facts(session) == before
+        assert close_to(views(session), seen)
+        connection.execute("PRAGMA max_page_count = 100000")
+        session.learn(FRAMES[learnt], LABELS[learnt])
+        after = views(session)
+    with golden.opened(tmp_path / "state") as again:
+        assert again.status()["learnt_samples"] == learnt + 1
+        assert close_to(views(again), after)
 
 
 def test_a_bad_source_or_a_wrong_number_of_labels_changes_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sqlite3
 import subprocess
@@ -31,9 +32,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(folder: Path) -> Iterator[Store]:
-    store = bound(folder)
-    yield store
-    store.close()
+    with contextlib.closing(bound(folder)) as store:
+        yield store
 
 
 def bound(folder: Path, **options: Any) -> Store:
@@ -97,11 +97,9 @@ def test_blocks_hold_every_sample_once(store: Store) -> None:
     assert [label for labels, _, _ in blocks for label in labels] == [str(i) for i in range(10)]
 
 
-def test_it_is_durable_by_its_settings(store: Store, folder: Path) -> None:
-    connection = store._connection
-    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert connection.execute("PRAGMA secure_delete").fetchone() == (1,)
+def test_it_is_durable_by_its_settings(store: Store) -> None:
+    for setting, value in (("journal_mode", "wal"), ("synchronous", 2), ("secure_delete", 1)):
+        assert store._connection.execute(f"PRAGMA {setting}").fetchone() == (value,)
 
 
 @pytest.mark.parametrize(
@@ -154,12 +152,10 @@ def test_forgotten_bytes_are_gone_from_the_disk(store: Store, folder: Path) -> N
 def test_features_of_another_bundle_are_refused(folder: Path) -> None:
     kept = filled(folder)
     store = open_store(folder)
-    with pytest.raises(StateMismatchError, match="another state folder"):
+    with contextlib.closing(store), pytest.raises(StateMismatchError, match="another state folder"):
         store.bind("0" * 64, DIM)
-    store.close()
-    again = bound(folder)
-    assert everything(again) == kept
-    again.close()
+    with contextlib.closing(bound(folder)) as again:
+        assert everything(again) == kept
 
 
 def test_there_is_one_writer_and_any_number_of_readers(store: Store, folder: Path) -> None:
@@ -178,10 +174,8 @@ def test_there_is_one_writer_and_any_number_of_readers(store: Store, folder: Pat
 
 
 def test_the_lock_of_a_killed_writer_is_free(folder: Path) -> None:
-    code = (
-        "import sys, time; from pathlib import Path; from edgetl_runtime.store import open_store;"
-        " store = open_store(Path(sys.argv[1])); print('open', flush=True); time.sleep(60)"
-    )
+    code = "import sys, time, pathlib; from edgetl_runtime.store import open_store as o;"
+    code += " store = o(pathlib.Path(sys.argv[1])); print('open', flush=True); time.sleep(60)"
     child = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE)
     try:
         assert child.stdout is not None and child.stdout.readline() == b"open\n"
@@ -252,9 +246,8 @@ def test_a_damaged_row_is_set_aside_and_the_others_serve(
     assert "sample 7 does not match its hash" in caplog.text
     kept = everything(store)
     store.close()
-    again = bound(folder)
-    assert everything(again) == kept
-    again.close()
+    with contextlib.closing(bound(folder)) as again:
+        assert everything(again) == kept
 
 
 def test_rubbish_in_place_of_the_state_is_kept_aside(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -292,9 +285,8 @@ def test_what_matches_its_hash_is_saved_from_a_damaged_file(folder: Path) -> Non
         samples = {sample.id: (sample.label, sample.generation) for sample in store.samples()}
         known = {row["id"]: (row["label"], row["generation"]) for row in kept[1]}
         assert {i: known[i] for i in samples} == samples
-        for labels, features, _ in store.load():
-            for label, row in zip(labels, features):
-                assert [label, row.tolist()] in [list(pair) for pair in zip(kept[2][0][0], kept[2][0][1])]
+        learnt = [pair for labels, features, _ in store.load() for pair in zip(labels, features.tolist())]
+        assert all(pair in list(zip(*kept[2][0][:2])) for pair in learnt)
         assert store.generation > 0 or not samples
         assert not samples or store.add(["new"], rows(1), "")[0] > max(samples)
         saved.append(len(samples))
@@ -308,9 +300,8 @@ def test_an_empty_file_where_a_bundle_was_installed_is_reported(folder: Path) ->
     (folder / "bundles").mkdir()
     (folder / "bundles" / "x.edgetl").touch()
     (folder / "state.sqlite").touch()
-    store = bound(folder)
-    assert store.kept_aside() == ["state.sqlite.corrupt-1"]
-    store.close()
+    with contextlib.closing(bound(folder)) as store:
+        assert store.kept_aside() == ["state.sqlite.corrupt-1"]
 
 
 @pytest.mark.parametrize(
@@ -326,12 +317,21 @@ def test_a_state_that_lost_its_form_is_kept_aside(folder: Path, damage: str) -> 
     store.close()
 
 
+def test_damage_that_only_writing_meets_is_found_at_the_start(folder: Path) -> None:
+    filled(folder)
+    change = "UPDATE sqlite_master SET sql = 'CREATE TABLE sqlite_sequence(name)' WHERE name = 'sqlite_sequence'"
+    run_sql(folder, "PRAGMA writable_schema = 1", change)
+    store = bound(folder)
+    assert len(store.samples()) == 30
+    assert store.add(["a"], rows(1), "") == [31]
+    store.close()
+
+
 def test_a_lost_generation_number_is_found_again(folder: Path) -> None:
     filled(folder)
     run_sql(folder, "UPDATE meta SET value = '3x' WHERE key = 'generation'")
-    store = bound(folder)
-    assert store.generation == 30
-    store.close()
+    with contextlib.closing(bound(folder)) as store:
+        assert store.generation == 30
 
 
 def test_a_state_of_a_newer_version_is_left_alone(folder: Path) -> None:

@@ -130,6 +130,7 @@ BROKEN: Dict[str, Callable[[], bytes]] = {
     "two members exchanged": lambda: zipped(
         [(name, dict(FILES)["golden.safetensors"] if name == "guard.safetensors" else data) for name, data in FILES]
     ),
+    "a member changed by hand": lambda: zipped([(n, _turned(d) if n == "guard.safetensors" else d) for n, d in FILES]),
     "an emptied member": lambda: zipped([(n, b"" if n == "extractor.onnx" else d) for n, d in FILES]),
     "another manifest": lambda: zipped([("manifest.json", MANIFEST + b" " * MAX_MANIFEST_BYTES), *FILES[1:]]),
     "bytes before": lambda: b"#!/bin/sh\n" + RAW,
@@ -143,6 +144,11 @@ BROKEN: Dict[str, Callable[[], bytes]] = {
     "a bundle in a bundle": lambda: zipped([("manifest.json", RAW)]),
     "a pickle": lambda: b"\x80\x04\x95" + b"\0" * 100,
 }
+
+
+def _turned(data: bytes) -> bytes:
+    """As long, and the zip will carry the right CRC: only the manifest's hash knows."""
+    return data[:-1] + bytes([data[-1] ^ 1])
 
 
 def _twice() -> bytes:
