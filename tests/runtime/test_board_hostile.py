@@ -24,6 +24,7 @@ HOSTILE = {
     "huge": b"A" * (1 << 20),
     "one long line of entries": b"nvidia,p3767-0005\0" * 20_000,
     "escapes": b"\x1b[2J\x1b]0;owned\x07\r\n",
+    "tabs": b"\ta\tb\t\0\tc\n",
     "UTF-16": "NVIDIA Jetson".encode("utf-16"),
     "digits": b"9" * 100_000,
     "ranges": b"0-9999," * 9000 + b"1",

@@ -52,7 +52,7 @@ class Tree:
             os.close(handle)
 
     def text(self, path: str) -> Optional[str]:
-        """The file as text, lines kept, everything else that does not print replaced by `?`."""
+        """The file as text: lines kept, tabs as spaces, all else that does not print as `?`."""
         data = self.read(path)
         return None if data is None else "\n".join(_clean(line) for line in data.split(b"\n"))
 
@@ -92,4 +92,5 @@ class Tree:
 
 
 def _clean(data: bytes) -> str:
-    return "".join(c if c.isprintable() or c == "\t" else "?" for c in data.decode("utf-8", "replace"))
+    text = data.decode("utf-8", "replace").replace("\t", " ")
+    return "".join(c if c.isprintable() else "?" for c in text)
