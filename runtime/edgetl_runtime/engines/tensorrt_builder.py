@@ -222,8 +222,12 @@ def _main(folder: Path) -> int:
             timeout_s=job["timeout_s"],
         )
     except (EngineError, ImportError) as error:
-        fault: Dict[str, Any] = {"message": str(error), "node": getattr(error, "node", ""), "op": getattr(error, "op", "")}
-        fault["refused"] = isinstance(error, PlanError)
+        fault = {
+            "message": str(error),
+            "refused": isinstance(error, PlanError),
+            "node": getattr(error, "node", ""),
+            "op": getattr(error, "op", ""),
+        }
         (folder / "error.json").write_text(json.dumps(fault), encoding="utf-8")
         return 1
     (folder / "timing").write_bytes(built.timing)

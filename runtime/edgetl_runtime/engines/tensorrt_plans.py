@@ -12,7 +12,9 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import stat
+import time
 from pathlib import Path
 from typing import Any, Dict, Optional
 
@@ -22,6 +24,8 @@ from edgetl_runtime.errors import EngineError
 __all__ = ["PlanCache", "plan_key"]
 
 logger = logging.getLogger(__name__)
+
+_ABANDONED_S = 86400.0
 
 
 def plan_key(onnx_sha256: str, tensorrt_version: str, sm: str, options: BuildOptions) -> Dict[str, Any]:
@@ -43,8 +47,12 @@ class PlanCache:
         except OSError as error:
             raise EngineError(f"the folder for plans cannot be used: {error}") from error
         self.folder = folder
-        for left in folder.glob("*.part"):  # of a process that was cut off
+        # What a process that was cut off left; a build of today may still be running in another.
+        for left in folder.glob("*.part"):
             left.unlink()
+        for left in folder.glob("build-*"):
+            if time.time() - left.lstat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(str(left), ignore_errors=True)
 
     def load_plan(self, key: Dict[str, Any]) -> Optional[bytes]:
         """The plan of that key, byte for byte as it was built here; None when there is none, or none to trust."""
