@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, List
 if TYPE_CHECKING:
     from edgetl_runtime.bundle import Bundle, read_bundle
     from edgetl_runtime.errors import EdgetlError
-    from edgetl_runtime.heads import fit_head
+    from edgetl_runtime.heads import fit_head, fit_regressor
+    from edgetl_runtime.reservoir import Reservoir
     from edgetl_runtime.session import Session
     from edgetl_runtime.session import open_session as open
     from edgetl_runtime.statistics import Statistics
@@ -27,10 +28,12 @@ __all__ = [
     "Bundle",
     "EdgetlError",
     "Prediction",
+    "Reservoir",
     "Session",
     "Statistics",
     "TensorSpec",
     "fit_head",
+    "fit_regressor",
     "open",
     "read_bundle",
 ]
@@ -40,10 +43,12 @@ _HOMES = {
     "Bundle": ("bundle", "Bundle"),
     "EdgetlError": ("errors", "EdgetlError"),
     "Prediction": ("types", "Prediction"),
+    "Reservoir": ("reservoir", "Reservoir"),
     "Session": ("session", "Session"),
     "Statistics": ("statistics", "Statistics"),
     "TensorSpec": ("types", "TensorSpec"),
     "fit_head": ("heads", "fit_head"),
+    "fit_regressor": ("heads", "fit_regressor"),
     "open": ("session", "open_session"),
     "read_bundle": ("bundle", "read_bundle"),
 }
