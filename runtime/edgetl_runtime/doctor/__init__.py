@@ -147,9 +147,10 @@ def _library_findings(libraries: Tuple[Library, ...], sqlite: Optional[str]) -> 
 def _engine_findings(board: BoardFacts, engines: Tuple[EngineState, ...]) -> List[Finding]:
     by_name = {engine.name: engine for engine in engines}
     row = board.identity.row
+    jetson = (board.identity.soc or "").startswith("tegra")
     if not any(engine.adapted and engine.problem is None for engine in engines):
         missed = [by_name[name] for name in (row.engines if row else by_name) if by_name[name].adapted]
-        return [Finding("problem", f"{engine.name}: {engine.problem}", _command(engine)) for engine in missed]
+        return [Finding("problem", f"{engine.name}: {engine.problem}", _command(engine, jetson)) for engine in missed]
     found = []
     for name in row.engines if row else ():
         engine = by_name[name]
@@ -159,18 +160,22 @@ def _engine_findings(board: BoardFacts, engines: Tuple[EngineState, ...]) -> Lis
             what = f"{name} {engine.version} is here, but this version of edgetl-runtime has no adapter for it"
             found.append(Finding("warning", what))
         elif engine.adapted or engine.found:
-            found.append(Finding("warning", f"{name} comes first on this board: {engine.problem}", _command(engine)))
+            found.append(
+                Finding("warning", f"{name} comes first on this board: {engine.problem}", _command(engine, jetson))
+            )
     providers = set(by_name["onnxruntime"].providers)
     if row is not None and "tensorrt" in row.engines and providers and providers <= _CPU_PROVIDERS:
         found.append(Finding("warning", "this build of onnxruntime has no provider for the GPU: it serves on the CPU"))
     return found
 
 
-def _command(engine: EngineState) -> Optional[str]:
+def _command(engine: EngineState, jetson: bool) -> Optional[str]:
     if engine.name == "tensorrt":
-        if python_is_isolated():
-            return "python3 -m venv --system-site-packages .venv"
-        return "sudo apt install python3-libnvinfer"
+        if not jetson:
+            return "pip install tensorrt"
+        # It comes with JetPack, for the system's Python: a wheel of it would be for another GPU.
+        also = " && python3 -m venv --system-site-packages .venv" if python_is_isolated() else ""
+        return "sudo apt install python3-libnvinfer" + also
     if engine.name in ENGINES:
         how = ENGINES[engine.name].how
         return how.replace("pip install", "pip install --force-reinstall") if engine.found else how

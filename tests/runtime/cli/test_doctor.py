@@ -222,6 +222,23 @@ def test_another_python_than_that_of_the_jetpack_is_told_with_the_way_out(tmp_pa
         assert commands == ([] if python == ours else [f"python{python} -m venv --system-site-packages .venv"])
 
 
+def test_tensorrt_is_a_part_of_jetpack_and_a_package_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "tensorrt" else real(name))
+    x86 = {**boards.X86, "proc/driver/nvidia/version": b"NVRM version: 580\n"}
+    trees = {"orin nano": boards.ORIN_NANO, "x86": x86}
+    for isolated in (False, True):
+        monkeypatch.setattr("edgetl_runtime.doctor.python_is_isolated", lambda isolated=isolated: isolated)
+        commands = {}
+        for name, files in trees.items():
+            found = diagnose(str(tmp_path), str(lay_out(tmp_path / name, files))).findings
+            commands[name] = [finding.command for finding in found if finding.what.startswith("tensorrt comes first")]
+        (jetson,), (other,) = commands["orin nano"], commands["x86"]
+        assert other == "pip install tensorrt"
+        assert jetson is not None and jetson.startswith("sudo apt install python3-libnvinfer")
+        assert ("--system-site-packages" in jetson) == isolated
+
+
 def test_a_root_that_is_no_folder_is_an_error_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--root", str(tmp_path / "none")]) == 1
     err = capsys.readouterr().err
