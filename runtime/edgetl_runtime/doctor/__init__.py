@@ -173,7 +173,7 @@ def _command(engine: EngineState, jetson: bool) -> Optional[str]:
     if engine.name == "tensorrt":
         if not jetson:
             return "pip install tensorrt"
-        # It comes with JetPack, for the system's Python: a wheel of it would be for another GPU.
+        # A part of JetPack, for the system's Python: that version is what the rest of the board is built for.
         also = " && python3 -m venv --system-site-packages .venv" if python_is_isolated() else ""
         return "sudo apt install python3-libnvinfer" + also
     if engine.name in ENGINES:
