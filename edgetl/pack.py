@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from edgetl.errors import DatasetError, ParityError
 from edgetl.extraction import ExtractedPart, extract, run_engine
 from edgetl.parity import Parity, compare, decisions_agreed
+from edgetl.profiles import load_profile
 from edgetl.progress import Progress, Step, silent
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def build(
 
     `extractor` and `dataset` may be given by name and folder. `key` is an Ed25519 private key in PEM
     (`edgetl keygen`); without it the bundle is unsigned and a device must allow that on purpose.
-    `sequence` must rise with every release of the same bundle. Raises DatasetError, BackboneError,
+    `sequence` must rise with every release of the same bundle. `devices` names boards (`edgetl devices`). Raises DatasetError, BackboneError,
     ExportError, ParityError, SourceError, LabelError, BundleError; ValueError for a head that there is not.
     """
     from edgetl.backbones import extractor as open_extractor
@@ -113,6 +114,7 @@ def build(
     # Whatever can be refused before the long work is refused here.
     for label in samples.counts:
         plain_text(str(label), "class")
+    targets = tuple(load_profile(device).id for device in devices)
     private_pem = _read_key(key)
     target = Path(out)
     if not target.parent.is_dir():
@@ -180,7 +182,7 @@ def build(
         preprocess=source.preprocess,
         variants=(variant,),
         members={},
-        targets=tuple(devices),
+        targets=targets,
         provenance={
             "extractor": {"name": source.name, **source.provenance},
             "dataset": {"name": samples.name, "hash": samples.hash, "training": len(training.labels)},

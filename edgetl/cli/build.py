@@ -41,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="FILE", help="the bundle to write, NAME.edgetl")
     parser.add_argument("--name", help="name of the bundle (default: that of the file)")
     parser.add_argument(
-        "--device", action="append", default=[], metavar="ID", help="a board it is for; may be repeated"
+        "--device",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="a board it is for (see edgetl devices); may be repeated",
     )
     parser.add_argument("--key", metavar="FILE", help="private key to sign with (see edgetl keygen)")
     parser.add_argument(

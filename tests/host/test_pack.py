@@ -26,7 +26,7 @@ from edgetl_runtime.statistics import Statistics
 
 import edgetl
 from edgetl.backbones import from_module
-from edgetl.errors import DatasetError, ParityError
+from edgetl.errors import DatasetError, ParityError, ProfileError
 from tests.runtime import golden
 
 FRAMES, LABELS = golden.frames(), golden.labels()
@@ -312,3 +312,9 @@ def test_an_existing_bundle_stays_when_a_build_fails(built: edgetl.BuildResult, 
         edgetl.build(array_extractor(), edgetl.dataset(broken, labels), out=out)
     assert out.read_bytes() == built.path.read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["x.edgetl"]
+
+
+def test_a_board_that_there_is_not_is_refused_before_the_long_work(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match="no device 'toaster'; there are"):
+        edgetl.build(array_extractor(), edgetl.dataset(*windows()), out=tmp_path / "x.edgetl", devices=["toaster"])
+    assert not (tmp_path / "x.edgetl").exists()
