@@ -98,8 +98,9 @@ def build(
 
     `extractor` and `dataset` may be given by name and folder. `key` is an Ed25519 private key in PEM
     (`edgetl keygen`); without it the bundle is unsigned and a device must allow that on purpose.
-    `sequence` must rise with every release of the same bundle. `devices` names boards (`edgetl devices`). Raises DatasetError, BackboneError,
-    ExportError, ParityError, SourceError, LabelError, BundleError; ValueError for a head that there is not.
+    `sequence` must rise with every release of the same bundle. `devices` names boards (`edgetl devices`).
+    Raises DatasetError, BackboneError, ExportError, ParityError, ProfileError, SourceError, LabelError,
+    BundleError; ValueError for a head that there is not.
     """
     from edgetl.backbones import extractor as open_extractor
     from edgetl.data import dataset as open_dataset
