@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterator, List
 import numpy as np
 import pytest
 from edgetl_runtime.bundle.members import GoldenSamples
-from edgetl_runtime.engines import ENGINES, Engine, open_engine
+from edgetl_runtime.engines import ENGINES, Engine, checks, open_engine
 from edgetl_runtime.errors import EngineError, EngineUnavailableError
 
 from tests.runtime import golden
@@ -46,6 +46,11 @@ def tensor(number: int = 0) -> Any:
 
 def run(engine: Engine, value: Any) -> Any:
     return engine.run({engine.inputs[0].name: value})[VARIANT.features.name]
+
+
+@pytest.mark.parametrize("check", list(checks.yield_checks()), ids=lambda check: str(check.__name__))
+def test_it_keeps_the_contract(name: str, check: Any) -> None:
+    check(lambda graph: open_engine(name, graph, threads=1))
 
 
 def test_it_says_what_it_takes_gives_and_is(engine: Engine, name: str) -> None:
@@ -138,6 +143,18 @@ def test_threads_must_be_a_number_of_at_least_one(name: str) -> None:
     for threads in (0, -1):
         with pytest.raises(EngineError, match="threads"):
             open_engine(name, GRAPH, threads=threads)
+
+
+def test_an_unknown_option_is_named_with_those_there_are(name: str) -> None:
+    with pytest.raises(EngineError, match=rf"{name} has no option .*'devise'.*it has \['"):
+        open_engine(name, GRAPH, devise="CPU")
+
+
+def test_an_engine_that_builds_nothing_takes_and_ignores_a_folder(name: str, tmp_path: Any) -> None:
+    if name == "tensorrt":
+        pytest.skip("it builds: test_tensorrt.py")
+    open_engine(name, GRAPH, cache_dir=tmp_path / "cache", progress=lambda phase, seconds: None).close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_engine_is_named_with_those_there_are() -> None:

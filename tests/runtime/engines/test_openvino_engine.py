@@ -1,0 +1,61 @@
+"""OpenVINO computes in the precision that is asked for, whatever the processor would rather."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from edgetl_runtime.engines import checks, open_engine
+from edgetl_runtime.errors import EngineError, EngineUnavailableError
+
+openvino = pytest.importorskip("openvino")
+
+
+def opened(**options: Any) -> Any:
+    return open_engine("openvino", checks.TINY_GRAPH, threads=1, **options)
+
+
+def off(engine: Any) -> float:
+    image = checks.tiny_samples(1)[0]
+    expected = checks.expected_features(image)
+    return float(np.abs(engine.run({"image": image})["features"] - expected).max() / expected.max())
+
+
+def test_float32_is_set_and_said() -> None:
+    engine = opened()
+    assert engine.description.endswith("CPU f32")
+    assert off(engine) < 1e-5
+
+
+def test_bfloat16_is_taken_on_purpose_only_and_said() -> None:
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this processor has no bfloat16")
+    engine = opened(precision="bf16")
+    assert engine.description.endswith("CPU bf16")
+    assert 1e-4 < off(engine) < 1e-2
+    contract = {check.__name__: check for check in checks.yield_checks(100)}
+    with pytest.raises(AssertionError, match="off by"):  # so the contract would find it as a default
+        contract["check_features_are_those_of_numpy"](lambda graph: opened(precision="bf16"))
+
+
+def test_a_device_that_is_not_there_and_a_precision_that_is_none_are_refused() -> None:
+    with pytest.raises(EngineUnavailableError, match="no device 'TPU'"):
+        opened(device="TPU")
+    with pytest.raises(EngineUnavailableError, match="no device 'AUTO'"):  # it would choose silently
+        opened(device="AUTO")
+    with pytest.raises(EngineError, match="precision"):
+        opened(precision="f8")
+
+
+def test_a_device_that_computes_otherwise_than_asked_is_refused(monkeypatch: Any) -> None:
+    compile_model = openvino.Core.compile_model
+
+    def forgetful(self: Any, model: Any, device: str, hints: Any) -> Any:
+        return compile_model(self, model, device, {**hints, "INFERENCE_PRECISION_HINT": "bf16"})
+
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this processor has no bfloat16")
+    monkeypatch.setattr(openvino.Core, "compile_model", forgetful)
+    with pytest.raises(EngineError, match="computes in bfloat16 on CPU although f32"):
+        opened()
