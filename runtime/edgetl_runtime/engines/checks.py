@@ -24,7 +24,22 @@ from edgetl_runtime.engines import Engine
 from edgetl_runtime.errors import EngineError
 from edgetl_runtime.types import TensorSpec
 
-__all__ = ["INPUT", "OUTPUT", "TINY_GRAPH", "Opener", "expected_features", "tiny_samples", "yield_checks"]
+__all__ = [
+    "INPUT",
+    "OUTPUT",
+    "TINY_GRAPH",
+    "Opener",
+    "check_closing_twice_is_harmless_and_ends_it",
+    "check_features_are_those_of_numpy",
+    "check_it_says_what_it_takes_and_gives",
+    "check_no_graph_is_an_error",
+    "check_the_input_stays_and_results_are_not_written_over",
+    "check_threads_may_share_it",
+    "check_wrong_inputs_are_errors_and_the_next_run_works",
+    "expected_features",
+    "tiny_samples",
+    "yield_checks",
+]
 
 Opener = Callable[[bytes], Engine]
 
