@@ -13,7 +13,9 @@ from __future__ import annotations
 import base64
 import os
 import threading
+import time
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
@@ -28,6 +30,7 @@ __all__ = [
     "INPUT",
     "OUTPUT",
     "TINY_GRAPH",
+    "CheckResult",
     "Opener",
     "check_closing_twice_is_harmless_and_ends_it",
     "check_features_are_those_of_numpy",
@@ -37,6 +40,7 @@ __all__ = [
     "check_threads_may_share_it",
     "check_wrong_inputs_are_errors_and_the_next_run_works",
     "expected_features",
+    "run_checks",
     "tiny_samples",
     "yield_checks",
 ]
@@ -100,6 +104,30 @@ def yield_checks(runs: int = 10_000) -> Iterator[Callable[[Opener], None]]:
         _check_memory(opener, runs)
 
     yield check_memory_does_not_grow
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """How an engine did in one check: `complaint` is empty when it `passed`."""
+
+    name: str
+    passed: bool
+    complaint: str
+    seconds: float
+
+
+def run_checks(opener: Opener, runs: int = 10_000) -> Tuple[CheckResult, ...]:
+    """Every check on this machine, as records to keep: an engine that fails one, or raises in it, is not to be used."""
+    results: List[CheckResult] = []
+    for check in yield_checks(runs):
+        start = time.monotonic()
+        complaint = ""
+        try:
+            check(opener)
+        except Exception as error:  # whatever an engine does wrong is what is asked for here
+            complaint = f"{type(error).__name__}: {error}"
+        results.append(CheckResult(check.__name__, not complaint, complaint, time.monotonic() - start))
+    return tuple(results)
 
 
 def check_it_says_what_it_takes_and_gives(opener: Opener) -> None:
@@ -183,7 +211,7 @@ def check_threads_may_share_it(opener: Opener) -> None:
     """Four threads at once get the features of their own inputs."""
     engine = opener(TINY_GRAPH)
     images = tiny_samples(4)
-    alone = [_run(engine, image) for image in images]
+    alone = [_run(engine, image).copy() for image in images]
     wrong: List[int] = []
 
     def work(number: int) -> None:

@@ -6,18 +6,22 @@ import hashlib
 import importlib.util
 import shlex
 
+import numpy as np
+import onnx
 import pytest
 import torch
 from edgetl_runtime.engines import checks
 from edgetl_runtime.engines.tensorrt_builder import BuildOptions
 from edgetl_runtime.engines.tensorrt_plans import plan_key
 from edgetl_runtime.preprocess import ImagePreprocess
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import QuantFormat, QuantType
 from torch import nn
 
 from edgetl.backbones import from_module
 from edgetl.errors import ExportError, MissingPackageError
 from edgetl.export import export_onnx
+from edgetl.export.lint import lint
 from edgetl.export.tensorrt import AheadOfTime, build_recipe, check_ahead_of_time
 
 needs_compiler = pytest.mark.skipif(
@@ -102,3 +106,88 @@ def test_the_key_is_that_of_the_runtime_and_changes_with_everything():
         build_recipe(checks.TINY_GRAPH, "10.3.0", "8.7", workspace_bytes=1 << 20),
     ]
     assert all(other.key != recipe.key for other in others)
+
+
+class Calibration:
+    """Twenty random samples, the same for every setting."""
+
+    def __init__(self):
+        generator = np.random.default_rng(0)
+        self.samples = [{"x": generator.normal(size=(1, 3, 8, 8)).astype(np.float32)} for _ in range(20)]
+
+    def get_next(self):
+        return self.samples.pop() if self.samples else None
+
+
+def quantized(tmp_path, **settings):
+    """A small network through onnxruntime's quantizer with those settings."""
+    from onnxruntime.quantization import quantize_static
+
+    generator = np.random.default_rng(1)
+    weights = numpy_helper.from_array(generator.normal(size=(4, 3, 3, 3)).astype(np.float32), "w")
+    bias = numpy_helper.from_array(generator.normal(size=4).astype(np.float32), "b")
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], name="conv"),
+        helper.make_node("Relu", ["c"], ["r"], name="relu"),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"], name="pool"),
+        helper.make_node("Flatten", ["p"], ["features"], name="flatten"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 3, 8, 8))],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, (1, 4))],
+        [weights, bias],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "float.onnx")
+    quantize_static(tmp_path / "float.onnx", tmp_path / "int8.onnx", Calibration(), **settings)
+    return (tmp_path / "int8.onnx").read_bytes()
+
+
+SYMMETRIC = {"ActivationSymmetric": True, "WeightSymmetric": True}
+S8S8 = {"activation_type": QuantType.QInt8, "weight_type": QuantType.QInt8, "per_channel": True}
+RECIPES = {
+    "defaults": ({}, {"int32-dequantize", "zero-point"}),
+    "S8S8 with a quantized bias": ({**S8S8, "extra_options": SYMMETRIC}, {"int32-dequantize"}),
+    "S8S8 symmetric without": ({**S8S8, "extra_options": {**SYMMETRIC, "QuantizeBias": False}}, set()),
+    "U8S8": ({"per_channel": True, "extra_options": {"QuantizeBias": False}}, {"zero-point"}),
+    "operator format": ({"quant_format": QuantFormat.QOperator}, {"qlinear", "zero-point"}),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_lint_and_the_compiler_agree_on_every_way_to_quantize(recipe, tmp_path):
+    settings, rules = RECIPES[recipe]
+    graph = quantized(tmp_path, **settings)
+    found = {finding.rule for finding in lint(graph)}
+    if rules:
+        assert found & rules
+        with pytest.raises(ExportError, match="TensorRT would refuse this graph"):
+            check_ahead_of_time(graph, precision="int8")
+    else:
+        assert not found
+        assert check_ahead_of_time(graph, precision="int8").plan_bytes
+
+
+def resize(antialias):
+    sizes = numpy_helper.from_array(np.array([1, 3, 4, 4], np.int64), "sizes")
+    inputs, how = ["x", "", "", "sizes"], {"antialias": antialias, "mode": "linear"}
+    node = helper.make_node("Resize", inputs, ["features"], "culprit", **how)
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 3, 8, 8))],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, (1, 3, 4, 4))],
+        [sizes],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8).SerializeToString()
+
+
+@needs_compiler
+def test_they_agree_on_antialiased_resizing_too():
+    assert lint(resize(0)) == () and check_ahead_of_time(resize(0)).plan_bytes
+    assert [finding.node for finding in lint(resize(1))] == ["culprit"]
+    with pytest.raises(ExportError, match="'culprit'"):
+        check_ahead_of_time(resize(1))

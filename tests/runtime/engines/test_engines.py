@@ -53,6 +53,43 @@ def test_it_keeps_the_contract(name: str, check: Any) -> None:
     check(lambda graph: open_engine(name, graph, threads=1))
 
 
+def test_the_checks_can_be_kept_as_records_and_find_what_is_wrong(name: str) -> None:
+    results = checks.run_checks(lambda graph: open_engine(name, graph, threads=1), runs=100)
+    assert len(results) == len(list(checks.yield_checks())) and all(result.passed for result in results)
+
+    class Careless:
+        """Right features, and everything else wrong."""
+
+        def __init__(self, graph: bytes) -> None:
+            self._engine = open_engine(name, checks.TINY_GRAPH, threads=1)
+            self.inputs, self.description = self._engine.inputs, "an engine without a version"
+            self.outputs = self._engine.outputs
+            self._result = np.zeros((1, 4), np.float32)
+            self._kept: List[Any] = []
+
+        def run(self, tensors: Any) -> Any:
+            self._kept.append(np.ones(4096))
+            image = next(iter(tensors.values()), np.zeros((1, 4, 5, 3), np.uint8))
+            image = np.resize(np.asarray(image), (1, 4, 5, 3)).astype(np.uint8)
+            np.copyto(self._result, self._engine.run({"image": image})["features"])
+            return {"features": self._result}
+
+        def close(self) -> None:
+            pass
+
+    failed = {result.name: result.complaint for result in checks.run_checks(Careless, runs=1000) if not result.passed}
+    failed.pop("check_threads_may_share_it", None)  # it takes bad luck to be seen
+    assert set(failed) == {
+        "check_it_says_what_it_takes_and_gives",
+        "check_the_input_stays_and_results_are_not_written_over",
+        "check_wrong_inputs_are_errors_and_the_next_run_works",
+        "check_no_graph_is_an_error",
+        "check_closing_twice_is_harmless_and_ends_it",
+        "check_memory_does_not_grow",
+    }
+    assert "bytes more after 1000 runs" in failed["check_memory_does_not_grow"]
+
+
 def test_it_says_what_it_takes_gives_and_is(engine: Engine, name: str) -> None:
     assert engine.inputs == (VARIANT.input,)
     assert VARIANT.features in engine.outputs
