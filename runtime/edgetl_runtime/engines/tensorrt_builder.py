@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from edgetl_runtime.engines import BuildProgress
+from edgetl_runtime.engines.tensorrt_log import listen
 from edgetl_runtime.errors import EngineError
 
 __all__ = ["BuildOptions", "Built", "PlanError", "build_plan"]
@@ -86,7 +87,7 @@ def build_plan(
     no progress and cannot be stopped: only a process of their own ends them.
     """
     start = time.monotonic()
-    messages = _messages(trt)
+    messages = listen(trt)
     builder = trt.Builder(messages)
     flags = 0
     kinds = trt.NetworkDefinitionCreationFlag
@@ -143,23 +144,6 @@ def _offer_timing(config: Any, timing: bytes) -> None:
     if cache is not None and not config.set_timing_cache(cache, False):
         logger.info("the timing cache does not fit this version or GPU; building without it")
         config.set_timing_cache(config.create_timing_cache(b""), False)
-
-
-def _messages(trt: Any) -> Any:
-    class Messages(trt.ILogger):  # type: ignore[misc]
-        """What TensorRT says: errors are kept for the exception, everything goes to logging."""
-
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: List[str] = []
-
-        def log(self, severity: Any, msg: str) -> None:
-            worst = severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR)
-            if worst:
-                self.errors.append(msg)
-            logger.log(logging.WARNING if worst else logging.DEBUG, "TensorRT: %s", msg)
-
-    return Messages()
 
 
 def _monitor(trt: Any, progress: Optional[BuildProgress], start: float, timeout_s: Optional[float]) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl_runtime.engines.cuda_memory import Buffer, Cuda
+from edgetl_runtime.engines.tensorrt_log import listen
 from edgetl_runtime.engines.tensors import declared, match_inputs
 from edgetl_runtime.errors import EngineError
 from edgetl_runtime.types import TensorSpec
@@ -23,7 +24,7 @@ _DTYPES = {"FLOAT": "float32", "UINT8": "uint8"}
 
 def deserialize(trt: Any, plan: bytes) -> Optional[Tuple[Any, Any]]:
     """The runtime and the engine of a plan, or None when TensorRT does not take it: it returns None or raises."""
-    runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+    runtime = trt.Runtime(listen(trt))
     try:
         engine = runtime.deserialize_cuda_engine(plan)
     except Exception as error:  # pybind11 turns what CUDA throws into RuntimeError, TypeError and others

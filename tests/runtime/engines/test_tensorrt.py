@@ -15,7 +15,7 @@ from edgetl_runtime.engines import checks
 from edgetl_runtime.engines.cuda_memory import Cuda, load_cudart
 from edgetl_runtime.engines.tensorrt_builder import BuildOptions, Built, PlanError, build_plan
 from edgetl_runtime.engines.tensorrt_engine import open_tensorrt
-from edgetl_runtime.engines.tensorrt_executor import TensorrtEngine
+from edgetl_runtime.engines.tensorrt_executor import TensorrtEngine, deserialize
 from edgetl_runtime.engines.tensorrt_plans import PlanCache, plan_key
 from edgetl_runtime.errors import EngineError, EngineUnavailableError
 
@@ -382,3 +382,14 @@ def test_the_real_cuda_runtime_without_a_gpu_says_so_in_cudas_words() -> None:
         pytest.skip("there is a GPU here")
     with pytest.raises(EngineUnavailableError, match=r"cudaStreamCreate failed with CUDA error \d+: .*(driver|device)"):
         Cuda(load_cudart((names[0],)))
+
+
+def test_the_real_runtime_without_a_gpu_reads_no_plan_and_prints_nothing(capfd: Any, caplog: Any) -> None:
+    trt = pytest.importorskip("tensorrt_rtx")
+    if list(Path("/dev").glob("nvidia[0-9]*")):
+        pytest.skip("there is a GPU here")
+    plan = build_plan(trt, GRAPH, BuildOptions(targets=("SM86",))).plan
+    for contents in (plan, plan[:-1], b"rubbish", b""):
+        assert deserialize(trt, contents) is None
+    assert "TensorRT" in caplog.text
+    assert capfd.readouterr() == ("", "")
