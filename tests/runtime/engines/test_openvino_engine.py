@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -59,3 +61,17 @@ def test_a_device_that_computes_otherwise_than_asked_is_refused(monkeypatch: Any
     monkeypatch.setattr(openvino.Core, "compile_model", forgetful)
     with pytest.raises(EngineError, match="computes in bfloat16 on CPU although f32"):
         opened()
+
+
+def test_it_reports_to_nobody() -> None:
+    """Its package brings a telemetry module along; loading and running a graph opens no socket, starts no process."""
+    code = (
+        "import sys; seen = []\n"
+        "sys.addaudithook(lambda event, args: seen.append(event)"
+        " if event.startswith(('socket.', 'subprocess.', 'os.posix_spawn', 'os.fork')) else None)\n"
+        "from edgetl_runtime.engines import checks, open_engine\n"
+        "engine = open_engine('openvino', checks.TINY_GRAPH, threads=1)\n"
+        "engine.run({'image': checks.tiny_samples(1)[0]}); engine.close()\n"
+        "assert 'openvino' in sys.modules and seen == [], seen\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
