@@ -85,23 +85,22 @@ def open_engine(
     row = ENGINES[name]
     if importlib.util.find_spec(row.needs) is None:
         raise EngineUnavailableError(f"the engine {name} needs {row.needs}, which is not installed: {row.how}")
-    try:
-        importlib.import_module(row.needs)
-        module = importlib.import_module(row.module)
-    except ImportError as error:
-        if (error.name or "").startswith("edgetl_runtime"):
-            raise  # a fault of ours is not a missing package
-        raise EngineUnavailableError(f"{row.needs} is installed and does not load: {error}") from error
-    taken = [option for option in inspect.signature(module.load).parameters if option not in _EVERY_LOAD_TAKES]
-    unknown = sorted(set(options) - set(taken))
-    if unknown:
-        raise EngineError(f"the engine {name} has no option {unknown}; it has {taken}")
     if b"location" in graph:
         # ONNX keeps strings literally, and only external data needs this word: older onnxruntime versions
         # would read any file that it names.
         raise EngineError("the graph refers to external data (it holds the word 'location'); build the bundle again")
     folder = None if cache_dir is None else Path(cache_dir)
-    engine: Engine = module.load(graph, threads, cache_dir=folder, progress=progress, **options)
+    try:
+        module = importlib.import_module(row.module)
+        taken = [option for option in inspect.signature(module.load).parameters if option not in _EVERY_LOAD_TAKES]
+        unknown = sorted(set(options) - set(taken))
+        if unknown:
+            raise EngineError(f"the engine {name} has no option {unknown}; it has {taken}")
+        engine: Engine = module.load(graph, threads, cache_dir=folder, progress=progress, **options)
+    except ImportError as error:  # most engines import their package as they load, some only then in the right way
+        if (error.name or "").startswith("edgetl_runtime"):
+            raise  # a fault of ours is not a missing package
+        raise EngineUnavailableError(f"{row.needs} is installed and does not load: {error}") from error
     return engine
 
 

@@ -2,11 +2,15 @@
 
 On CPUs that have bfloat16 it computes in it by default, which changes every feature. The precision is therefore
 always set, read back from the compiled graph, and a part of `description`.
+
+`import openvino` alone reports to Google Analytics, in the background and unless its user opted out. A device that
+edgetl runs on reports to nobody: the import goes without the telemetry package, which OpenVINO allows for.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -18,18 +22,19 @@ from edgetl_runtime.engines import BuildProgress
 from edgetl_runtime.engines.tensors import declared, match_inputs
 from edgetl_runtime.errors import EngineError, EngineUnavailableError
 
-__all__ = ["PRECISIONS", "OpenvinoEngine", "load"]
+__all__ = ["PRECISIONS", "OpenvinoEngine", "import_openvino", "load"]
 
 # What a user may ask for -> the names by which OpenVINO versions report it.
 PRECISIONS = {"f32": ("float32", "f32"), "bf16": ("bfloat16", "bf16"), "f16": ("float16", "f16")}
+
+_TELEMETRY = "openvino_telemetry"
 
 
 class OpenvinoEngine:
     """One compiled graph and one infer request, whose input and output memory is allocated once."""
 
     def __init__(self, compiled: Any, description: str) -> None:
-        from openvino import Tensor
-
+        tensor = import_openvino().Tensor
         self.description = description
         self.inputs = tuple(declared(*_spec(port)) for port in compiled.inputs)
         self.outputs = tuple(declared(*_spec(port)) for port in compiled.outputs)
@@ -38,9 +43,9 @@ class OpenvinoEngine:
         self._entries: List[NDArray[Any]] = [np.zeros(spec.shape, spec.dtype) for spec in self.inputs]
         self._results: List[NDArray[Any]] = [np.zeros(spec.shape, spec.dtype) for spec in self.outputs]
         for i, entry in enumerate(self._entries):
-            self._request.set_input_tensor(i, Tensor(entry, shared_memory=True))
+            self._request.set_input_tensor(i, tensor(entry, shared_memory=True))
         for i, result in enumerate(self._results):
-            self._request.set_output_tensor(i, Tensor(result, shared_memory=True))
+            self._request.set_output_tensor(i, tensor(result, shared_memory=True))
 
     def run(self, tensors: Dict[str, NDArray[np.generic]]) -> Dict[str, NDArray[np.generic]]:
         """Outputs by name for inputs by name; raises EngineError."""
@@ -62,6 +67,19 @@ class OpenvinoEngine:
             self._request = None
 
 
+def import_openvino() -> Any:
+    """The module, imported without its telemetry; where somebody imported it before, it is left as it is."""
+    hide = "openvino" not in sys.modules and _TELEMETRY not in sys.modules
+    if hide:
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # an ImportError for who asks for it
+    try:
+        import openvino
+    finally:
+        if hide:
+            del sys.modules[_TELEMETRY]
+    return openvino
+
+
 def load(
     graph: bytes,
     threads: Optional[int] = None,
@@ -76,8 +94,7 @@ def load(
     `device` is OpenVINO's name ("CPU", "GPU", "NPU"), never "AUTO", which would choose silently. `precision` is
     what it computes float32 layers in: "f32", or "bf16" / "f16" on purpose. Nothing is cached on disk.
     """
-    import openvino
-
+    openvino = import_openvino()
     if precision not in PRECISIONS:
         raise EngineError(f"precision must be one of {list(PRECISIONS)}; got {precision!r}")
     version = openvino.__version__.split("-")[0]

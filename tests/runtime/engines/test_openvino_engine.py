@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import subprocess
 import sys
 from typing import Any
@@ -9,9 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from edgetl_runtime.engines import checks, open_engine
+from edgetl_runtime.engines.openvino_engine import import_openvino
 from edgetl_runtime.errors import EngineError, EngineUnavailableError
 
-openvino = pytest.importorskip("openvino")
+if importlib.util.find_spec("openvino") is None:
+    pytest.skip("openvino is not installed", allow_module_level=True)
+openvino = import_openvino()
 
 
 def opened(**options: Any) -> Any:
@@ -63,15 +68,29 @@ def test_a_device_that_computes_otherwise_than_asked_is_refused(monkeypatch: Any
         opened()
 
 
-def test_it_reports_to_nobody() -> None:
-    """Its package brings a telemetry module along; loading and running a graph opens no socket, starts no process."""
-    code = (
-        "import sys; seen = []\n"
-        "sys.addaudithook(lambda event, args: seen.append(event)"
-        " if event.startswith(('socket.', 'subprocess.', 'os.posix_spawn', 'os.fork')) else None)\n"
+SEEN = (
+    "import sys; seen = []\n"
+    "sys.addaudithook(lambda event, args: seen.append(event)"
+    " if event.startswith(('socket.', 'subprocess.', 'os.posix_spawn', 'os.fork')) else None)\n"
+)
+
+
+def test_it_reports_to_nobody(tmp_path: Any) -> None:
+    """`import openvino` sends usage to Google Analytics, and writes an identity into the home folder."""
+    code = SEEN + (
         "from edgetl_runtime.engines import checks, open_engine\n"
         "engine = open_engine('openvino', checks.TINY_GRAPH, threads=1)\n"
         "engine.run({'image': checks.tiny_samples(1)[0]}); engine.close()\n"
         "assert 'openvino' in sys.modules and seen == [], seen\n"
+        "assert not [name for name in sys.modules if name.startswith('openvino_telemetry')]\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    variables = {name: value for name, value in os.environ.items() if name not in ("CI", "HOME")}
+    subprocess.run([sys.executable, "-c", code], check=True, env={**variables, "HOME": str(tmp_path)})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_imported_before_is_left_as_it_is(monkeypatch: Any) -> None:
+    theirs = object()
+    monkeypatch.setitem(sys.modules, "openvino_telemetry", theirs)
+    assert import_openvino() is openvino
+    assert sys.modules["openvino_telemetry"] is theirs
