@@ -149,7 +149,7 @@ def loo_ridge(
     sums = both.by_class.sums.T
     real = ridge.effective_count(statistics, prior)
     solution = ridge.solve(moments.gram, moments.sum, sums, counts, counts, moments.count, penalty, effective=real)
-    return _left_out(both, statistics, prior, weight, solution, features, truth)
+    return _left_out(both, statistics, prior, solution, features, truth)
 
 
 def loo_ridge_targets(
@@ -159,26 +159,31 @@ def loo_ridge_targets(
     prior: Optional[Statistics] = None,
     penalty: Union[str, float] = "gcv",
     weight: Optional[float] = None,
+    groups: Optional[ArrayLike] = None,
 ) -> Array:
-    """Predicted targets (N, Q) of the `ridge` regressor for learnt samples (N, D), each left out; exact."""
+    """Predicted targets (N, Q) of the `ridge` regressor for learnt samples (N, D), each left out; exact.
+
+    With `groups` (N) all samples of one group are left out together, also exactly, at O(n^3) for n of them:
+    neighbouring frames of a drive are near copies, so that leaving out one alone promises too much.
+    """
     both = ridge.pooled(statistics, prior, weight)
-    truth = np.asarray(targets, dtype=np.float64).reshape(len(np.asarray(features)), -1)
     moments, sums = both.moments, both.targets
+    truth = np.asarray(targets, dtype=np.float64).reshape(-1, len(sums.sum))
     squares = np.diagonal(sums.gram).copy()
     real = ridge.effective_count(statistics, prior)
     gram, count = moments.gram, moments.count
     solution = ridge.solve(gram, moments.sum, sums.cross, sums.sum, squares, count, penalty, effective=real)
-    return _left_out(both, statistics, prior, weight, solution, features, truth)
+    return _left_out(both, statistics, prior, solution, features, truth, groups)
 
 
 def _left_out(
     both: Statistics,
     statistics: Statistics,
     prior: Optional[Statistics],
-    weight: Optional[float],
     solution: ridge.Solution,
     features: ArrayLike,
     truth: Array,
+    groups: Optional[ArrayLike] = None,
 ) -> Array:
     rows = np.asarray(checked_features(features, both.dim), dtype=np.float64) - both.shift - solution.mean
     moments = both.moments
@@ -186,9 +191,22 @@ def _left_out(
     centred[np.diag_indices_from(centred)] += solution.penalty
     whitened = positive_cholesky(centred).half_solve(rows.T)
     share = 1.0
-    if prior is not None and prior.count > 0:
+    if prior is not None and prior.count > 0 and statistics.count > 0:
         share = (moments.count - prior.count) / statistics.count
-    leverage = share * (1.0 / moments.count + np.einsum("dn,dn->n", whitened, whitened))
-    fitted = rows @ solution.weights + solution.target_mean
-    result: Array = truth - (truth - fitted) / np.maximum(1.0 - leverage, 1e-12)[:, None]
+    residuals = truth - rows @ solution.weights - solution.target_mean
+    if groups is None:
+        leverage = share * (1.0 / moments.count + np.einsum("dn,dn->n", whitened, whitened))
+        result: Array = truth - residuals / np.maximum(1.0 - leverage, 1e-12)[:, None]
+        return result
+    names = np.asarray(groups)
+    if names.shape != (len(rows),):
+        raise ValueError(f"groups must have one name for each of {len(rows)} samples; got shape {names.shape}")
+    result = truth.copy()
+    for name in np.unique(names):
+        members = np.flatnonzero(names == name)
+        if share * len(members) > (1.0 - 1e-9) * moments.count:
+            raise ValueError(f"all samples are in the group {name!r}: without it nothing would be left")
+        inside = whitened[:, members]
+        hat = share * (1.0 / moments.count + inside.T @ inside)
+        result[members] -= positive_cholesky(np.eye(len(members)) - hat).solve(residuals[members])
     return result

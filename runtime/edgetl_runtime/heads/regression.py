@@ -51,7 +51,8 @@ class RegressionHead:
     """y = (x - shift) W^T + b for features (N, D): weights (Q, D), bias (Q), in float64, N Q D multiplications.
 
     `noise` (Q) is the residual variance; `inverse` (D, D), when there, is (G + penalty I)^-1 about `centre`
-    (D) over `count` samples, and makes the variance grow away from what was learnt.
+    (D) over `count` samples, and makes the variance grow away from what was learnt. Where learnt samples had
+    a weight beside those of a prior, the three are of the sandwich that does not take it for repetition.
     """
 
     name: str

@@ -13,17 +13,19 @@ from edgetl_runtime.heads.linear import LinearHead, load_linear
 from edgetl_runtime.heads.operands import operands
 from edgetl_runtime.heads.regression import RegressionHead
 from edgetl_runtime.numerics import positive_cholesky
-from edgetl_runtime.statistics import Statistics
+from edgetl_runtime.statistics import Moments, Statistics
 
 __all__ = ["Solution", "effective_count", "fit", "fit_targets", "load", "pooled", "solve"]
 
 Array = NDArray[np.float64]
+_LEAST_LEFT = 1e-5
 
 
 @dataclass(frozen=True)
 class Solution:
     """Weights (D, Q) about `mean` (D), with the penalty taken and its generalised cross-validation score.
 
+    `freedom` is the trace of the hat matrix, the mean included; NaN with a given penalty unless asked for.
     `inverse` (D, D) is (G + penalty I)^-1 of the centred Gram matrix, when it was asked for.
     """
 
@@ -89,8 +91,11 @@ def fit_targets(
 ) -> RegressionHead:
     """Ridge regression of features (N, D) on the targets (Q) of the statistics; options as for `fit`.
 
-    With `variance` the head also predicts how unsure it is, for D^2 more memory and cost a sample. One
-    penalty serves all targets, each scaled by its own variance while choosing.
+    With `variance` the head also predicts how unsure it is, for D^2 more memory and cost a sample. It takes
+    errors for independent: neighbouring frames of a drive share theirs, so it says too little there, as does
+    "gcv" (`loo_ridge_targets` leaves them out together). Samples that `weight` counts several times are no
+    further evidence, and are not taken for it. One penalty serves all targets, each scaled by its own variance
+    while choosing.
     """
     both = pooled(statistics, prior, weight)
     if both.target_count == 0:
@@ -99,7 +104,28 @@ def fit_targets(
     squares = np.diagonal(targets.gram).copy()
     real = effective_count(statistics, prior)
     gram, total, count = moments.gram, moments.sum, moments.count
-    solution = solve(gram, total, targets.cross, targets.sum, squares, count, penalty, penalties, variance, real)
+    mixed = prior is not None and prior.count > 0 and statistics.count > 0
+    factor = (count - prior.count) / statistics.count if mixed and prior is not None else 1.0
+    uneven = factor != 1.0
+    solution = solve(
+        gram,
+        total,
+        targets.cross,
+        targets.sum,
+        squares,
+        count,
+        penalty,
+        penalties,
+        inverse=variance or uneven,
+        effective=real,
+        freedom=not uneven,
+    )
+    if uneven:
+        squared = pooled(statistics, prior, factor * factor).moments
+        spread = _uneven_spread(solution, moments, squared, variance)
+    else:
+        inverse = np.zeros((0, 0)) if solution.inverse is None else solution.inverse
+        spread = _Spread(max(count - solution.freedom, _LEAST_LEFT * count), solution.mean, inverse, count)
     weights = solution.weights.T
     return RegressionHead(
         "ridge",
@@ -107,11 +133,42 @@ def fit_targets(
         weights=weights,
         bias=solution.target_mean - weights @ solution.mean,
         shift=both.shift,
-        noise=solution.residuals / max(moments.count - solution.freedom, 1.0),
-        centre=both.shift + solution.mean,
-        inverse=np.zeros((0, 0)) if solution.inverse is None else solution.inverse,
-        count=moments.count,
+        noise=solution.residuals / spread.left,
+        centre=both.shift + spread.centre,
+        inverse=spread.inverse,
+        count=spread.count,
     )
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """What residuals are divided by, and the form of the leverage: 1 / count + (x - centre) inverse (x - centre)."""
+
+    left: float
+    centre: Array
+    inverse: Array
+    count: float
+
+
+def _uneven_spread(solution: Solution, moments: Moments, squared: Moments, variance: bool) -> _Spread:
+    """Spread of a fit in which samples have weights w that are no repetitions; `squared` has w^2 in place of w.
+
+    With errors of one variance s, that of a prediction is s (W2 / W^2 + 2 x A^-1 c / W + x A^-1 B A^-1 x), where
+    A is the Gram matrix with its penalty, B the same of w^2, W and W2 the sums of both, c = sum w^2 x: a sandwich.
+    """
+    assert solution.inverse is not None
+    mean, inverse, count = solution.mean, solution.inverse, moments.count
+    gap = squared.sum - squared.count * mean
+    about = squared.gram - np.outer(squared.sum, mean) - np.outer(mean, gap)
+    left = max(count - squared.count / count - float((inverse * about).sum()), _LEAST_LEFT * count)
+    if not variance:
+        return _Spread(left, mean, np.zeros((0, 0)), count**2 / squared.count)
+    about[np.diag_indices_from(about)] += solution.penalty
+    solved = positive_cholesky(about).solve(gap[:, None])[:, 0]
+    # The term that is linear in x moves the centre; what it takes from the constant is cT B^-1 c / W^2.
+    offset = moments.gram @ solved - moments.sum * float(mean @ solved) + solution.penalty * solved
+    constant = max(squared.count - float(gap @ solved), 1e-300) / count**2
+    return _Spread(left, mean - offset / count, inverse @ about @ inverse, 1.0 / constant)
 
 
 def pooled(statistics: Statistics, prior: Optional[Statistics], weight: Optional[float]) -> Statistics:
@@ -142,6 +199,7 @@ def solve(
     penalties: Optional[Sequence[float]] = None,
     inverse: bool = False,
     effective: Optional[float] = None,
+    freedom: bool = False,
 ) -> Solution:
     """Centred ridge from sums: x x^T (D, D), x (D), x y^T (D, Q), y (Q), y^2 (Q) over `count` samples.
 
@@ -164,11 +222,11 @@ def solve(
             raise ValueError("penalties must be positive")
         scores = [_gcv(values, projected, squares, effective or count, float(one)) for one in grid]
         best = int(np.argmin([score for score, _, _ in scores]))
-        score, freedom, residuals = scores[best]
+        score, used, residuals = scores[best]
         chosen = float(grid[best])
         weights = vectors @ (projected / (values + chosen)[:, None])
         inverted = (vectors / (values + chosen)) @ vectors.T if inverse else None
-        return Solution(weights, mean, target_mean, chosen, score, freedom, residuals, inverted)
+        return Solution(weights, mean, target_mean, chosen, score, used, residuals, inverted)
     if not penalty > 0:
         raise ValueError(f"penalty must be positive; got {penalty}")
     centred[np.diag_indices_from(centred)] += penalty
@@ -177,9 +235,12 @@ def solve(
     residuals = squares - 2 * np.einsum("dq,dq->q", weights, right)
     residuals = residuals + np.einsum("dq,dq->q", weights, centred @ weights - penalty * weights)
     inverted = factor.solve(np.eye(len(centred))) if inverse else None
-    freedom = 1.0 if inverted is None else 1.0 + len(centred) - penalty * float(np.trace(inverted))
+    used = float("nan")
+    if freedom:
+        # The trace of the inverse is the squared size of the inverse factor.
+        used = 1.0 + len(centred) - penalty * float((factor.half_solve(np.eye(len(centred))) ** 2).sum())
     return Solution(
-        weights, mean, target_mean, float(penalty), float("nan"), freedom, np.maximum(residuals, 0.0), inverted
+        weights, mean, target_mean, float(penalty), float("nan"), used, np.maximum(residuals, 0.0), inverted
     )
 
 
@@ -189,7 +250,8 @@ def _gcv(values: Array, projected: Array, squares: Array, count: float, penalty:
     residuals = np.maximum(residuals, 0.0)
     freedom = 1.0 + float((values / shrunk).sum())
     left = 1.0 - freedom / count
-    if left <= 0:
+    # Closer to interpolation the residuals are rounding, and so would be the score.
+    if left < _LEAST_LEFT:
         return float("inf"), freedom, residuals
     relative = float((residuals / np.where(squares > 0, squares, 1.0)).sum())
     return relative / left**2, freedom, residuals
