@@ -2,7 +2,8 @@
 
 The TensorRT provider builds at every start: its own plan cache is executable code that nothing guards against a
 changed bit, another model or another version (microsoft/onnxruntime #22244). The engine `tensorrt` has a
-guarded one.
+guarded one. On Ampere and later both GPU providers round float32 to TF32 by default: it is switched off, and for the
+TensorRT provider, which has no switch, refused (microsoft/onnxruntime #26029), unless it is asked for.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 import onnxruntime
@@ -37,12 +38,12 @@ _CPU = PROVIDERS["cpu"]
 class OnnxruntimeEngine:
     """One onnxruntime session."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, rounding: str = "") -> None:
         self._session = session
         self.inputs = _specs(session.get_inputs())
         self.outputs = _specs(session.get_outputs())
         self._names = [spec.name for spec in self.outputs]
-        self.description = f"onnxruntime {onnxruntime.__version__} {session.get_providers()[0]}"
+        self.description = f"onnxruntime {onnxruntime.__version__} {session.get_providers()[0]}{rounding}"
 
     def run(self, tensors: Dict[str, NDArray[np.generic]]) -> Dict[str, NDArray[np.generic]]:
         """Outputs by name for inputs by name; raises EngineError."""
@@ -68,12 +69,14 @@ def load(
     progress: Optional[BuildProgress] = None,
     provider: str = "cpu",
     allow_fallback: bool = False,
+    tf32: bool = False,
 ) -> OnnxruntimeEngine:
     """A session for those bytes on `provider` ("cpu", "cuda" or "tensorrt"); threads None takes up to four.
 
     onnxruntime moves to the CPU, whole or node by node, when a provider is missing, fails to start or lacks an
     operator, and says so nowhere a program can see. That is an EngineUnavailableError here, unless
-    `allow_fallback`; `description` names the provider that is really first.
+    `allow_fallback`; `description` names the provider that is really first. `tf32` lets a GPU of Ampere or later
+    round float32 to 10 bits of mantissa, faster.
     """
     if provider not in PROVIDERS:
         raise EngineError(f"onnxruntime has no provider {provider!r} here; there are {list(PROVIDERS)}")
@@ -84,6 +87,11 @@ def load(
             f"onnxruntime {onnxruntime.__version__} is built without {missing[0]}, it has"
             f" {onnxruntime.get_available_providers()}: install onnxruntime-gpu for this board, or allow_fallback"
         )
+    if "TensorrtExecutionProvider" in wanted and not tf32 and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0":
+        raise EngineError(
+            "onnxruntime's TensorRT provider rounds float32 to TF32 and has no switch for it: start this program with"
+            " NVIDIA_TF32_OVERRIDE=0 in its environment, accept it by tf32=True, or use the engine tensorrt"
+        )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads or min(4, os.cpu_count() or 1)
@@ -93,9 +101,10 @@ def load(
     if guarded:
         # Refuses a session of which a single node would land on the CPU; the CPU may then not be listed.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    listed = [name for name in wanted if name in onnxruntime.get_available_providers()]
+    listed: List[Any] = [name for name in wanted if name in onnxruntime.get_available_providers()]
     if not guarded and listed != list(_CPU):
         listed += _CPU
+    listed = [(name, {"use_tf32": str(int(tf32))}) if name == "CUDAExecutionProvider" else name for name in listed]
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=listed)
     except Exception as error:  # as above
@@ -113,7 +122,7 @@ def load(
                 " there is no device. Mend that, or set allow_fallback"
             )
         logger.warning("onnxruntime runs on %s in place of %s; that was allowed", used, wanted[0])
-    return OnnxruntimeEngine(session)
+    return OnnxruntimeEngine(session, " tf32" if tf32 and used not in _CPU else "")
 
 
 def _specs(nodes: Any) -> Tuple[TensorSpec, ...]:
