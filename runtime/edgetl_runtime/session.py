@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,13 +200,15 @@ def open_session(
     allow_unsigned: bool = False,
     trusted: Sequence[bytes] = (),
     engine: str = "onnxruntime",
+    engine_options: Optional[Mapping[str, Any]] = None,
     threads: Optional[int] = None,
     read_only: bool = False,
 ) -> Session:
     """Verify a bundle, install it when it is new, recover what was learnt, and check the golden samples.
 
     `bundle` None opens what is installed in `state_dir`. `trusted` are public keys (PEM) beside those that
-    were provisioned in the folder. `read_only` predicts beside a process that learns. Raises BundleError,
+    were provisioned in the folder. `engine_options` are those of the engine, such as `provider="cuda"` of
+    onnxruntime. `read_only` predicts beside a process that learns. Raises BundleError,
     StateError, EngineError, SourceError; the state is as before then.
     """
     folder = Path(state_dir)
@@ -233,7 +235,13 @@ def open_session(
                 f"{variant.head} knows the classes {list(member.factory.classes)[:8]}, its manifest says"
                 f" {list(opened.manifest.classes)[:8]}; build the bundle again"
             )
-        loaded = open_engine(engine, opened.members[variant.extractor], threads=threads)
+        loaded = open_engine(
+            engine,
+            opened.members[variant.extractor],
+            threads=threads,
+            cache_dir=folder / "engines",
+            **(engine_options or {}),
+        )
         try:
             if loaded.inputs != (variant.input,) or variant.features not in loaded.outputs:
                 raise BundleFormatError(

@@ -78,6 +78,9 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="accept a bundle that nobody signed; otherwise only one signed by a trusted key is",
     )
+    command.add_argument(
+        "--engine", default="onnxruntime", help="inference engine: onnxruntime (default), openvino or tensorrt"
+    )
     command.add_argument("--json", action="store_true", help="print one JSON document")
     command.add_argument("--verbose", action="store_true", help="say more on stderr")
 

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Install and print what is installed now."""
-    with open_session(args.bundle, args.state, allow_unsigned=args.allow_unsigned) as session:
+    with open_session(args.bundle, args.state, allow_unsigned=args.allow_unsigned, engine=args.engine) as session:
         status = session.status()
     if args.json:
         print(json.dumps(status))

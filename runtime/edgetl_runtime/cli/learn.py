@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if args.per_class is not None:
         chosen = _draw(chosen, args.per_class, args.seed)
     learnt: List[Tuple[int, str]] = []
-    with open_session(None, args.state, allow_unsigned=args.allow_unsigned) as session:
+    with open_session(None, args.state, allow_unsigned=args.allow_unsigned, engine=args.engine) as session:
         try:
             for start in range(0, len(chosen), _BATCH):
                 learnt += _learn(session, chosen[start : start + _BATCH], args.source)
