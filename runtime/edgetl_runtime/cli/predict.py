@@ -28,7 +28,9 @@ def run(args: argparse.Namespace) -> int:
     """Print one line an image, or the accuracy against the folder names."""
     rows: List[Dict[str, Any]] = []
     skipped = 0
-    with open_session(None, args.state, allow_unsigned=args.allow_unsigned, engine=args.engine, read_only=True) as session:
+    with open_session(
+        None, args.state, allow_unsigned=args.allow_unsigned, engine=args.engine, read_only=True
+    ) as session:
         for path, root in labelled_paths(args.images):
             frame = read_or_skip(path)
             if frame is None:

@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the status; reading beside a process that learns is fine."""
-    with open_session(None, args.state, allow_unsigned=args.allow_unsigned, engine=args.engine, read_only=True) as session:
+    with open_session(
+        None, args.state, allow_unsigned=args.allow_unsigned, engine=args.engine, read_only=True
+    ) as session:
         status = session.status()
         samples = session.samples() if args.samples else []
     if args.json:
