@@ -308,6 +308,7 @@ def _command(package: str, name: str, *arguments: str) -> tuple[str | None, str]
     module.add_arguments(parser)
     parser.add_argument("--state")
     parser.add_argument("--allow-unsigned", action="store_true")
+    parser.add_argument("--engine", default="onnxruntime")
     parser.add_argument("--json", action="store_true")
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
