@@ -12,29 +12,26 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from edgetl_runtime.bundle import Manifest, Variant, write_bundle
 from edgetl_runtime.bundle.manifest import check_title
-from edgetl_runtime.bundle.members import GoldenSamples, GuardSet, HeadMember
+from edgetl_runtime.bundle.members import GoldenSamples, GuardSet
 from edgetl_runtime.bundle.signature import sign_manifest
 from edgetl_runtime.engines import Engine, open_engine
 from edgetl_runtime.errors import BundleSignatureError, SourceError
-from edgetl_runtime.heads import HEADS, Head, fit_head
-from edgetl_runtime.heads.calibration import calibrated
+from edgetl_runtime.heads import Head
 from edgetl_runtime.labels import plain_text
 from edgetl_runtime.preprocess import Preprocess
-from edgetl_runtime.statistics import Statistics
 from edgetl_runtime.types import TensorSpec
 from numpy.typing import NDArray
 
 from edgetl.errors import DatasetError, ParityError
 from edgetl.extraction import ExtractedPart, extract, run_engine
+from edgetl.factory import check_head, make_head_member
 from edgetl.parity import Parity, compare, decisions_agreed
 from edgetl.profiles import load_profile
 from edgetl.progress import Progress, Step, silent
@@ -106,9 +103,7 @@ def build(
     from edgetl.data import dataset as open_dataset
     from edgetl.export import export
 
-    able = sorted(row for row, kind in HEADS.items() if kind.exact and not kind.projected)
-    if head not in able:
-        raise ValueError(f"a bundle carries a head that follows from its statistics alone, one of {able}; got {head!r}")
+    check_head(head, head_options or {})
     started = time.perf_counter()
     source = open_extractor(extractor) if isinstance(extractor, str) else extractor
     samples = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
@@ -142,14 +137,8 @@ def build(
         extracted = time.perf_counter()
 
         space = _feature_space(graph, source.preprocess)
-        statistics = Statistics(source.dim, shift=training.features.mean(axis=0, dtype=np.float64), feature_space=space)
-        statistics.add(training.features, training.labels)
-        options = _all_options(head, head_options or {})
-        empty = Statistics(source.dim, shift=statistics.shift, feature_space=space)
-        factory = fit_head(head, empty, prior=statistics, **options)
-        if held_out.labels:
-            factory = calibrated(factory, held_out.features, held_out.labels)
-        member = HeadMember(statistics, head, options, factory)
+        member = make_head_member(head, head_options or {}, space, training, held_out)
+        factory = member.factory
         progress(Step("parity", 0, 1))
         parity, agreed = _parity(source, engine, factory, [*held_out.tensors, *training.tensors])
         golden = _golden(engine, source.preprocess, factory, classes, [*held_out.frames, *training.frames])
@@ -286,19 +275,6 @@ def _skipped(samples: Dataset, rejected: int) -> dict[str, int]:
         for reason, count in part.skipped.items():
             totals[reason] = max(totals.get(reason, 0), count)
     return totals
-
-
-def _all_options(head: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Every option of that head, so that a later runtime with other defaults decides no differently."""
-    fit = import_module(f"edgetl_runtime.heads.{HEADS[head].module}").fit
-    defaults = {
-        option: parameter.default
-        for option, parameter in signature(fit).parameters.items()
-        if option not in ("statistics", "prior")
-    }
-    if unknown := set(given) - set(defaults):
-        raise ValueError(f"the head {head!r} has no option {sorted(unknown)}; it has {sorted(defaults)}")
-    return {**defaults, **given}
 
 
 def _read_key(key: str | Path | None) -> bytes | None:

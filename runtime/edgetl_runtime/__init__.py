@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from edgetl_runtime.bundle import Bundle, read_bundle
     from edgetl_runtime.errors import EdgetlError
     from edgetl_runtime.heads import fit_head, fit_regressor
+    from edgetl_runtime.opening import open_session as open
     from edgetl_runtime.reservoir import Reservoir
     from edgetl_runtime.session import Session
-    from edgetl_runtime.session import open_session as open
     from edgetl_runtime.statistics import Statistics
     from edgetl_runtime.types import Prediction, TensorSpec
 
@@ -49,7 +49,7 @@ _HOMES = {
     "TensorSpec": ("types", "TensorSpec"),
     "fit_head": ("heads", "fit_head"),
     "fit_regressor": ("heads", "fit_regressor"),
-    "open": ("session", "open_session"),
+    "open": ("opening", "open_session"),
     "read_bundle": ("bundle", "read_bundle"),
 }
 

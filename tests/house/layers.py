@@ -17,7 +17,8 @@ LEVELS = {
     "statistics": 1, "heads": 1, "adapt": 1, "drift": 1, "guard": 1, "preprocess": 1, "framing": 1,
     "reservoir": 1, "outliers": 1,
     "bundle": 2, "store": 2, "engines": 2, "sources": 2, "board": 2, "installation": 2,
-    "session": 3, "merging": 3, "doctor": 3,
+    "extractor": 2, "learner": 2,
+    "session": 3, "opening": 3, "merging": 3, "doctor": 3,
     "cli": 4, "__init__": 4, "__main__": 4,
 }  # fmt: skip
 
@@ -27,6 +28,8 @@ SIDEWAYS = {
     ("guard", "statistics"),
     ("outliers", "statistics"), ("outliers", "heads"), ("guard", "heads"),
     ("store", "bundle"), ("installation", "bundle"),
+    ("extractor", "bundle"), ("extractor", "engines"), ("learner", "bundle"),
+    ("opening", "session"),
     ("cli", "__init__"), ("__main__", "cli"),
 }  # fmt: skip
 

@@ -99,7 +99,7 @@ BROKEN = {
         ("edgetl", "import sklearn.datasets"),
     ],
     "both packages resolve their names lazily": [
-        ("edgetl_runtime", "from edgetl_runtime.session import open_session"),
+        ("edgetl_runtime", "from edgetl_runtime.opening import open_session"),
         ("edgetl", "from . import build"),
     ],
     "pure modules are pure": [

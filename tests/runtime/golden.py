@@ -12,7 +12,8 @@ from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 from edgetl_runtime.bundle import Bundle, read_bundle, write_bundle
-from edgetl_runtime.session import Session, open_session
+from edgetl_runtime.opening import open_session
+from edgetl_runtime.session import Session
 from numpy.typing import NDArray
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"

@@ -16,7 +16,7 @@ from edgetl_runtime.errors import (
     StateError,
 )
 from edgetl_runtime.installation import keep_bundle, make_state_folder, open_installed, trust_key, trusted_keys
-from edgetl_runtime.session import open_session
+from edgetl_runtime.opening import open_session
 
 from tests.runtime import golden
 

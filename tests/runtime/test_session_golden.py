@@ -15,7 +15,7 @@ from edgetl_runtime.errors import (
     BundleParityError,
     BundleUnsignedError,
 )
-from edgetl_runtime.session import open_session
+from edgetl_runtime.opening import open_session
 
 from tests.runtime import golden
 from tests.runtime.golden import views

@@ -12,7 +12,8 @@ from typing import Dict, List, Tuple
 from edgetl_runtime.cli.images import folder_label, labelled_paths, read_or_skip
 from edgetl_runtime.errors import EdgetlError, SampleError, SourceError
 from edgetl_runtime.labels import plain_text
-from edgetl_runtime.session import Session, open_session
+from edgetl_runtime.opening import open_session
+from edgetl_runtime.session import Session
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 

@@ -9,7 +9,7 @@ from typing import Any, Dict, List
 
 from edgetl_runtime.cli.images import folder_label, labelled_paths, read_or_skip
 from edgetl_runtime.errors import SampleError, SourceError
-from edgetl_runtime.session import open_session
+from edgetl_runtime.opening import open_session
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from edgetl_runtime.session import open_session
+from edgetl_runtime.opening import open_session
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
