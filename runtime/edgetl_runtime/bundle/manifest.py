@@ -1,16 +1,19 @@
 """The manifest: what a bundle is, as frozen records, with a parser that refuses what it does not know.
 
 A device that ignores a key may preprocess wrongly, so an unknown key is an error. A newer minor format is
-refused too, with both versions in the message. Free text belongs under `notes`.
+refused too, with both versions in the message. Free text belongs under `notes`. A manifest says the lowest format
+that holds it, so that every runtime reads what it can: 1.0, or, with `plans`, 1.1.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Tuple
 
+from edgetl_runtime.bundle.fields import MAX_MEMBERS, MEMBER_NAME, Fields
+from edgetl_runtime.bundle.plans import ANY_DEVICE, EngineChoice, check_plans, dump_plans, parse_plans
 from edgetl_runtime.errors import BundleCorruptError, BundleFormatError, LabelError
 from edgetl_runtime.labels import plain_text
 from edgetl_runtime.preprocess import Preprocess, parse_preprocess
@@ -28,15 +31,13 @@ __all__ = [
     "parse_manifest",
 ]
 
-FORMAT = (1, 0)
+FORMAT = (1, 1)
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_MEMBER_BYTES = 2 << 30
-MAX_MEMBERS = 64
 MAX_CLASSES = 65536
 MAX_DIM = 65536
 MAX_DEPTH = 32
 MAX_SEQUENCE = 2**53
-MEMBER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}\Z")
 
@@ -74,7 +75,11 @@ class Variant:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that a bundle says of itself. `classes` is K labels in the order of the factory head."""
+    """All that a bundle says of itself. `classes` is K labels in the order of the factory head.
+
+    `plans` (format 1.1) maps device profiles, and `ANY_DEVICE`, to the ways to run it, best first. Without plans
+    `variants[0]` runs on whatever engine there is.
+    """
 
     name: str
     sequence: int
@@ -85,7 +90,19 @@ class Manifest:
     targets: Tuple[str, ...]
     provenance: Dict[str, Any]
     notes: Dict[str, Any]
-    format: Tuple[int, int] = FORMAT
+    plans: Dict[str, Tuple[EngineChoice, ...]] = field(default_factory=dict)
+
+    @property
+    def format(self) -> Tuple[int, int]:
+        """The lowest format that holds it."""
+        return (1, 1) if self.plans else (1, 0)
+
+    def plan(self, device: str = ANY_DEVICE) -> Tuple[EngineChoice, ...]:
+        """The choices for a device profile, best first: those for any device when it has none of its own.
+
+        () when the bundle has no plans.
+        """
+        return self.plans.get(device) or self.plans.get(ANY_DEVICE, ())
 
     def variant(self, name: str) -> Variant:
         """The variant of that name; raises BundleFormatError listing those there are."""
@@ -99,7 +116,7 @@ class Manifest:
 
 def dump_manifest(manifest: Manifest) -> bytes:
     """The exact bytes that are hashed and signed; raises BundleFormatError when they would not be JSON."""
-    data = {
+    data: Dict[str, Any] = {
         "format": list(manifest.format),
         "name": manifest.name,
         "sequence": manifest.sequence,
@@ -123,6 +140,8 @@ def dump_manifest(manifest: Manifest) -> bytes:
         "provenance": manifest.provenance,
         "notes": manifest.notes,
     }
+    if manifest.plans:
+        data["plans"] = dump_plans(manifest.plans)
     try:
         text = json.dumps(data, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -147,7 +166,7 @@ def parse_manifest(data: bytes) -> Manifest:
         _check_depth(document, MAX_DEPTH)
     except (ValueError, RecursionError) as error:
         raise BundleCorruptError(f"manifest.json is not the JSON of a manifest: {error}") from error
-    top = _Fields(document, "manifest")
+    top = Fields(document, "manifest")
     version = tuple(top.take_list("format", int))
     if len(version) != 2 or version[0] != FORMAT[0] or version[1] > FORMAT[1] or version[1] < 0:
         raise BundleFormatError(
@@ -160,7 +179,6 @@ def parse_manifest(data: bytes) -> Manifest:
     except (ValueError, TypeError) as error:
         raise BundleFormatError(f"manifest: preprocess: {error}") from error
     manifest = Manifest(
-        format=(version[0], version[1]),
         name=top.take_name("name", _NAME),
         sequence=top.take_int("sequence", 0, MAX_SEQUENCE),
         classes=tuple(top.take_list("classes", str, MAX_CLASSES)),
@@ -170,64 +188,25 @@ def parse_manifest(data: bytes) -> Manifest:
         targets=tuple(top.take_list("targets", str, MAX_MEMBERS)),
         provenance=top.take("provenance", dict),
         notes=top.take("notes", dict),
+        plans=parse_plans(top.take("plans", dict)) if version >= (1, 1) else {},
     )
     top.finish()
+    if manifest.format != version:
+        raise BundleFormatError(f"manifest: it says format {version} and has no plans; build the bundle again")
     _check(manifest)
     return manifest
 
 
 def check_title(name: str, sequence: int) -> None:
     """Raises BundleFormatError unless a bundle may have that name and that sequence number."""
-    fields = _Fields({"name": name, "sequence": sequence}, "bundle")
+    fields = Fields({"name": name, "sequence": sequence}, "bundle")
     fields.take_name("name", _NAME)
     fields.take_int("sequence", 0, MAX_SEQUENCE)
 
 
-class _Fields:
-    """A parser consumes keys; whatever remains is an error naming the key and its place."""
-
-    def __init__(self, data: Any, where: str) -> None:
-        if not isinstance(data, dict):
-            raise BundleFormatError(f"{where}: expected an object, got {type(data).__name__}")
-        self._data: Dict[str, Any] = dict(data)
-        self._where = where
-
-    def take(self, key: str, kind: type) -> Any:
-        if key not in self._data:
-            raise BundleFormatError(f"{self._where}: key {key!r} is missing")
-        value = self._data.pop(key)
-        if type(value) is not kind:
-            raise BundleFormatError(f"{self._where}: {key!r} must be {kind.__name__}, got {type(value).__name__}")
-        return value
-
-    def take_int(self, key: str, low: int, high: int) -> int:
-        value: int = self.take(key, int)
-        if not low <= value <= high:
-            raise BundleFormatError(f"{self._where}: {key!r} must be {low}..{high}, got {value}")
-        return value
-
-    def take_list(self, key: str, kind: type, most: int = MAX_MEMBERS) -> List[Any]:
-        values: List[Any] = self.take(key, list)
-        if len(values) > most or any(type(value) is not kind for value in values):
-            raise BundleFormatError(f"{self._where}: {key!r} must be at most {most} values of {kind.__name__}")
-        return values
-
-    def take_name(self, key: str, pattern: re.Pattern[str]) -> str:
-        value: str = self.take(key, str)
-        if not pattern.match(value):
-            raise BundleFormatError(f"{self._where}: {key!r} is {value[:80]!r}, which does not match {pattern.pattern}")
-        return value
-
-    def finish(self) -> None:
-        if self._data:
-            raise BundleFormatError(
-                f"{self._where}: unknown keys {sorted(self._data)}; a newer edgetl wrote this: upgrade edgetl-runtime"
-            )
-
-
 def _variant(data: Any, index: int) -> Variant:
     where = f"manifest: variants[{index}]"
-    fields = _Fields(data, where)
+    fields = Fields(data, where)
     tolerance = fields.take("feature_tolerance", float)
     variant = Variant(
         name=fields.take_name("name", MEMBER_NAME),
@@ -249,7 +228,7 @@ def _variant(data: Any, index: int) -> Variant:
 
 
 def _spec(data: Any, where: str) -> TensorSpec:
-    fields = _Fields(data, where)
+    fields = Fields(data, where)
     spec = TensorSpec(
         name=fields.take_name("name", _NAME),
         dtype=fields.take_name("dtype", MEMBER_NAME),
@@ -272,7 +251,7 @@ def _members(data: Mapping[str, Any]) -> Dict[str, Member]:
     for name, value in data.items():
         if not MEMBER_NAME.match(name):
             raise BundleFormatError(f"manifest: member name {name[:80]!r} is not of the plain alphabet")
-        fields = _Fields(value, f"manifest: members[{name!r}]")
+        fields = Fields(value, f"manifest: members[{name!r}]")
         members[name] = Member(fields.take_int("size", 0, MAX_MEMBER_BYTES), fields.take_name("sha256", _SHA256))
         fields.finish()
     return members
@@ -306,6 +285,7 @@ def _check(manifest: Manifest) -> None:
                 f"manifest: variant {variant.name!r} takes {variant.input}, preprocessing gives"
                 f" {manifest.preprocess.input}"
             )
+    check_plans(manifest.plans, [variant.name for variant in manifest.variants])
     if needed != set(manifest.members):
         raise BundleFormatError(
             f"manifest: members {sorted(manifest.members)} are not exactly those it names {sorted(needed)}"
