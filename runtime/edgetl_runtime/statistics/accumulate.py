@@ -86,9 +86,15 @@ class Statistics:
         if len(rows) == 0:
             return
         self._kind = kind
-        slots = None if names is None else self._table.weigh(names, scale)
         if self._waiting is None:
             self._waiting = Waiting(self._dim, kind[1])
+        if len(rows) == 1:
+            weight = 1.0 if scale is None else float(scale[0])
+            slot = 0 if names is None else self._table.weigh_one(names[0], weight)
+            if self._waiting.put(rows[0], weight, slot, None if values is None else values[0]):
+                self._fold_one(self._waiting)
+            return
+        slots = None if names is None else self._table.weigh(names, scale)
         for _ in self._waiting.fill(rows, scale, slots, values):
             self._fold_one(self._waiting)
 

@@ -37,18 +37,17 @@ class ClassSums:
     def add(
         self, rows: Array, shift: Array, lengths: Array, weights: Array, classes: NDArray[np.int64]
     ) -> None:
-        """Fold rows (N, D) about the shift (D) with unshifted lengths, weights and classes (N each); spoils rows."""
-        present, position = np.unique(classes, return_inverse=True)
-        # A product with the indicator matrix: N x D x (classes in this block), never times K.
-        indicator = np.zeros((2, len(present), len(rows)))
-        where = (position.reshape(-1), np.arange(len(rows)))
-        indicator[0][where] = weights
-        indicator[1][where] = weights / np.where(lengths > 0, lengths, 1.0)
-        sums = indicator.reshape(-1, len(rows)) @ rows
-        self.sums[present] += sums[: len(present)]
-        self.directions[present] += sums[len(present) :] + np.outer(indicator[1].sum(axis=1), shift)
-        np.multiply(rows, rows, out=rows)
-        self.squares[present] += indicator[0] @ rows
+        """Fold rows (N, D) about the shift (D), with unshifted lengths, weights and classes (N each)."""
+        factors = np.stack([weights, weights / np.where(lengths > 0, lengths, 1.0)])
+        order = np.argsort(classes, kind="stable")
+        # Class by class: a product with an indicator of the classes costs K times as much.
+        for members in np.split(order, np.flatnonzero(np.diff(classes[order])) + 1):
+            label, mine, own = classes[members[0]], rows[members], factors[:, members]
+            sums = own @ mine
+            self.sums[label] += sums[0]
+            self.directions[label] += sums[1] + own[1].sum() * shift
+            np.multiply(mine, mine, out=mine)
+            self.squares[label] += own[0] @ mine
 
     def grown(self, count: int) -> ClassSums:
         """The same with room for `count` classes, doubling so that new classes stay cheap."""
@@ -87,20 +86,22 @@ class ClassTable:
 
     def weigh(self, names: Sequence[Label], weights: Optional[Array]) -> NDArray[np.int64]:
         """Rows (N) of the labels; new ones get a row, and every weight is counted."""
-        rows = np.empty(len(names), dtype=np.int64)
-        for position, name in enumerate(names):
-            slot = self.slots.get(name)
-            if slot is None:
-                slot = self.slots[name] = len(self.counts)
-                self.counts.append(0.0)
-            rows[position] = slot
-            self.counts[slot] += 1.0 if weights is None else float(weights[position])
-        return rows
+        each = [1.0] * len(names) if weights is None else weights.tolist()
+        return np.array([self.weigh_one(name, weight) for name, weight in zip(names, each)], dtype=np.int64)
+
+    def weigh_one(self, name: Label, weight: float) -> int:
+        """The row of one label, whose weight is counted: the usual call of a device, worth a shorter way."""
+        slot = self.slots.get(name)
+        if slot is None:
+            slot = self.slots[name] = len(self.counts)
+            self.counts.append(0.0)
+        self.counts[slot] += weight
+        return slot
 
     def fold(
         self, rows: Array, shift: Array, lengths: Array, weights: Array, slots: NDArray[np.int64]
     ) -> None:
-        """Add features (N, D), about the shift (D), to the sums of their rows; spoils the features."""
+        """Add features (N, D), about the shift (D), to the sums of their rows."""
         self.sums = self.sums.grown(len(self.counts))
         self.sums.add(rows, shift, lengths, weights, slots)
 

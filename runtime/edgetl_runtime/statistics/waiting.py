@@ -23,6 +23,17 @@ class Waiting:
         self.targets = np.empty((BLOCK, target_count))
         self.size = 0
 
+    def put(self, row: NDArray[Any], weight: float, slot: int, targets: Optional[NDArray[np.float64]]) -> bool:
+        """Take one row (D) with targets (Q) in; whether the block is full. The usual call, worth a shorter way."""
+        at = self.size
+        self.rows[at] = row
+        self.weights[at] = weight
+        self.slots[at] = slot
+        if targets is not None:
+            self.targets[at] = targets
+        self.size = at + 1
+        return self.size == BLOCK
+
     def fill(
         self,
         rows: NDArray[Any],
@@ -31,18 +42,6 @@ class Waiting:
         targets: Optional[NDArray[np.float64]],
     ) -> Iterator[None]:
         """Take rows (N, D) in; yields each time that the block is full, to be emptied before going on."""
-        if len(rows) == 1:
-            # The usual call of a device, worth a shorter way.
-            at = self.size
-            self.rows[at] = rows[0]
-            self.weights[at] = 1.0 if weights is None else weights[0]
-            self.slots[at] = 0 if slots is None else slots[0]
-            if targets is not None:
-                self.targets[at] = targets[0]
-            self.size = at + 1
-            if self.size == BLOCK:
-                yield
-            return
         start = 0
         while start < len(rows):
             size = min(BLOCK - self.size, len(rows) - start)
