@@ -1,0 +1,10 @@
+"""The guard: decides from labelled evidence whether what was learnt goes live, stays a challenger, or goes back."""
+
+from __future__ import annotations
+
+from edgetl_runtime.guard.betting import Wealth
+from edgetl_runtime.guard.judging import Guard
+from edgetl_runtime.guard.policy import POLICIES, Policy
+from edgetl_runtime.guard.records import SourceCheck, Trial, Verdict, source_check
+
+__all__ = ["POLICIES", "Guard", "Policy", "SourceCheck", "Trial", "Verdict", "Wealth", "source_check"]

@@ -1,0 +1,55 @@
+"""What the guard may do by itself, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict
+
+__all__ = ["POLICIES", "Policy"]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Thresholds of the guard, and in `risk` what a user takes on with them.
+
+    A challenger goes live on trial when the wealth of its evidence reaches `1 / promote`, the trial ends well at
+    `1 / confirm`, and a live head goes back when the wealth of the opposite reaches `1 / roll_back`: these are the
+    highest chances of a wrong decision of each kind, however often one looks. It must have been judged on
+    `least_labels` samples (near-duplicates count once) of `least_classes` classes, and on the source guard set it
+    may lose at most `forgetting` of all samples and `class_forgetting` of any class.
+    With `acts` false the guard asks where it would have acted; with `judges` false everything learnt goes live.
+    """
+
+    name: str
+    risk: str
+    judges: bool = True
+    acts: bool = True
+    promote: float = 0.2
+    confirm: float = 0.05
+    roll_back: float = 0.05
+    least_labels: int = 6
+    least_classes: int = 2
+    forgetting: float = 0.1
+    class_forgetting: float = 0.3
+
+
+POLICIES: Dict[str, Policy] = {
+    "guarded": Policy(
+        "guarded",
+        "A head goes live on trial after few labels, with at most one chance in five that it is not better, and goes"
+        " back by itself when it turns out worse. Labels that are wrong in a consistent way look like a new domain:"
+        " only what they cost on the source guard set is seen.",
+    ),
+    "immediate": Policy(
+        "immediate",
+        "Everything learnt is live at once and nothing goes back by itself: a wrong label, or a class of them, acts"
+        " until somebody forgets it or rolls back.",
+        judges=False,
+    ),
+    "manual": Policy(
+        "manual",
+        "Nothing goes live or back until a person says so: the device stays as it is, also where it is wrong, while"
+        " the guard waits for an answer.",
+        acts=False,
+    ),
+}
