@@ -19,6 +19,8 @@ COMMANDS = {
     "inspect": "check a bundle and say what is in it",
     "devices": "the boards that edgetl knows: their figures, each with its source",
     "keygen": "make a key pair to sign bundles with",
+    "sign": "sign a bundle that was built without a key, or with another one",
+    "trust": "sign the set of keys that devices are to trust from now on",
 }
 
 

@@ -13,23 +13,25 @@ from edgetl_runtime.errors import SourceError
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
-EXAMPLE = "edgetl inspect birds.edgetl"
+EXAMPLE = "edgetl inspect birds.edgetl --verify signing.pub"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
     parser.add_argument("bundle", help="the .edgetl file")
-    parser.add_argument("--trust", metavar="KEY.pub", help="judge the signature by this public key, as a device does")
+    parser.add_argument(
+        "--verify", "--trust", metavar="KEY.pub", help="judge the signature by this public key, as a device does"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Check every byte, and print the manifest in words or as JSON."""
     bundle = read_bundle(args.bundle)
-    if args.trust is not None:
+    if args.verify is not None:
         try:
-            public = load_public_key(Path(args.trust).read_bytes())
+            public = load_public_key(Path(args.verify).read_bytes())
         except OSError as error:
-            raise SourceError(f"cannot read the key {args.trust}: {error.strerror or error}") from error
+            raise SourceError(f"cannot read the key {args.verify}: {error.strerror or error}") from error
         bundle = read_bundle(args.bundle, trusted={key_id(public): public}, allow_unsigned=False)
     if args.json:
         manifest = json.loads(dump_manifest(bundle.manifest))
@@ -44,7 +46,7 @@ def _signature(bundle: Bundle) -> str:
     if bundle.claims_key is None:
         return "none: a device takes it with --allow-unsigned only"
     if bundle.signed_by is None:
-        return f"names key {bundle.claims_key[:16]!r}, not judged here (see --trust)"
+        return f"names key {bundle.claims_key[:16]!r}, not judged here (see --verify)"
     return f"by key {bundle.signed_by}, judged and right"
 
 

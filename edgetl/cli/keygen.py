@@ -9,7 +9,10 @@ from pathlib import Path
 
 from edgetl_runtime.bundle.container import sync_folder
 from edgetl_runtime.bundle.signature import key_id, load_public_key
-from edgetl_runtime.errors import SourceError
+from edgetl_runtime.errors import BundleSignatureError, SourceError
+
+from edgetl.cli.passphrase import ask_twice
+from edgetl.private_keys import PASSPHRASE_VARIABLE
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
@@ -19,6 +22,11 @@ EXAMPLE = "edgetl keygen signing   (writes signing.key, to keep secret, and sign
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
     parser.add_argument("name", help="path without suffix")
+    parser.add_argument(
+        "--passphrase",
+        action="store_true",
+        help=f"encrypt the private key; asks at a terminal, or takes {PASSPHRASE_VARIABLE} from the environment",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,9 +40,15 @@ def run(args: argparse.Namespace) -> int:
             raise SourceError(f"{path} is there already and is not overwritten; choose another name")
     key = Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    locked: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if args.passphrase:
+        given = os.environ.get(PASSPHRASE_VARIABLE) or ask_twice(f"passphrase for {private_path}: ")
+        if not given:
+            raise BundleSignatureError(
+                f"no passphrase, or not the same one twice; type it at a terminal, or set {PASSPHRASE_VARIABLE}"
+            )
+        locked = serialization.BestAvailableEncryption(given.encode())
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked)
     for path, data, mode in ((private_path, private, 0o600), (public_path, public, 0o644)):
         try:
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:

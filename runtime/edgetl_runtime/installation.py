@@ -1,24 +1,22 @@
-"""Bundles and trusted keys in a state folder: verified, then named by content; a cut leaves no half bundle."""
+"""Bundles in a state folder: verified, then named by content; a cut leaves no half bundle."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Union
+from typing import Dict, List, Optional, Union
 
 from edgetl_runtime.bundle.container import Bundle, read_bundle, remove_file, replace_file, sync_folder
-from edgetl_runtime.bundle.signature import key_id, load_public_key
 from edgetl_runtime.errors import (
     BundleCorruptError,
     BundleError,
-    BundleSignatureError,
     SourceError,
     StateError,
     StateFullError,
 )
 
-__all__ = ["adopt_bundle", "keep_bundle", "make_state_folder", "open_installed", "trust_key", "trusted_keys"]
+__all__ = ["adopt_bundle", "keep_bundle", "make_state_folder", "open_installed", "state_refused"]
 
 _NO_SPACE = (28, 122)  # ENOSPC, EDQUOT
 _STAGED = ".staged"
@@ -33,33 +31,8 @@ def make_state_folder(folder: Union[str, Path]) -> Path:
         for part in missing:
             sync_folder(part.parent)
     except OSError as error:
-        raise _refused(error, f"cannot use {folder} as a state folder") from error
+        raise state_refused(error, f"cannot use {folder} as a state folder") from error
     return Path(folder)
-
-
-def trust_key(folder: Path, pem: bytes) -> str:
-    """Provision a public key (PEM) on this device; returns its id. Raises BundleSignatureError, StateError."""
-    raw = load_public_key(pem)
-    keys = make_state_folder(folder / "trusted")
-    try:
-        replace_file(keys / f"{key_id(raw)}.pub", pem)
-    except SourceError as error:
-        raise _refused(error.__cause__, f"cannot keep the key in {keys}") from error
-    return key_id(raw)
-
-
-def trusted_keys(folder: Path, more: Sequence[bytes] = ()) -> Dict[str, bytes]:
-    """Raw public keys by id: those provisioned in the folder, and `more` in PEM."""
-    raw = [load_public_key(pem) for pem in more]
-    for path in sorted((folder / "trusted").glob("*.pub")):
-        try:
-            raw.append(load_public_key(path.read_bytes()))
-        except (OSError, BundleSignatureError) as error:
-            raise BundleSignatureError(
-                f"the trusted key {path} cannot be used ({error}); remove it, or add it again:"
-                " edgetl-runtime trust add KEY.pub"
-            ) from error
-    return {key_id(key): key for key in raw}
 
 
 def keep_bundle(
@@ -71,7 +44,7 @@ def keep_bundle(
     SourceError, StateFullError; nothing half-written keeps a name.
     """
     target = _path(folder, bundle.id)
-    if target.exists() and _is_whole(target, bundle.id):
+    if target.exists() and _is_the_same(target, bundle):
         return
     make_state_folder(target.parent)
     staged = target.with_name(_STAGED)  # one name: only the writer of this state installs
@@ -86,20 +59,20 @@ def keep_bundle(
         staged.replace(target)
         sync_folder(target.parent)
     except OSError as error:
-        raise _refused(error, f"cannot install {source} into {folder}") from error
+        raise state_refused(error, f"cannot install {source} into {folder}") from error
     finally:
         remove_file(staged)
 
 
 def adopt_bundle(source: Path, folder: Path, bundle_id: Optional[str]) -> str:
-    """Copy the bundle installed in the state folder `source`, and its trusted keys, to `folder`; the bundle's id.
+    """Copy the bundle installed in the state folder `source`, and all that it trusts, to `folder`; the bundle's id.
 
     Signatures are judged when `folder` is opened. Raises BundleError, StateError.
     """
     bundle = open_installed(source, bundle_id, None, True)
     keep_bundle(bundle, _path(source, bundle.id), folder, None, True)
-    for path in sorted((source / "trusted").glob("*.pub")):
-        trust_key(folder, path.read_bytes())
+    for path in sorted((source / "trusted").glob("*")):
+        replace_file(make_state_folder(folder / "trusted") / path.name, path.read_bytes())
     return bundle.id
 
 
@@ -151,14 +124,17 @@ def _newest(kept: List[Path], trusted: Optional[Dict[str, bytes]], allow_unsigne
     return max(found, key=lambda bundle: bundle.manifest.sequence)
 
 
-def _is_whole(path: Path, bundle_id: str) -> bool:
+def _is_the_same(path: Path, bundle: Bundle) -> bool:
     try:
-        return read_bundle(path).id == bundle_id
+        kept = read_bundle(path)
+        # The same content signed by another key takes the place of what a revoked key had signed.
+        return (kept.id, kept.claims_key) == (bundle.id, bundle.claims_key)
     except (BundleError, SourceError):
         return False
 
 
-def _refused(error: object, what: str) -> StateError:
+def state_refused(error: object, what: str) -> StateError:
+    """The StateError for a file that could not be written: StateFullError when there is no room."""
     reason = getattr(error, "strerror", None) or error
     if getattr(error, "errno", None) in _NO_SPACE:
         return StateFullError(f"{what}: {reason}; free some space, nothing was changed")

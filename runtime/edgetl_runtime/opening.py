@@ -13,10 +13,11 @@ from edgetl_runtime.bundle.members import GoldenSamples, HeadMember
 from edgetl_runtime.engines import open_engine
 from edgetl_runtime.errors import BundleFormatError, BundleParityError, SampleError, StateError
 from edgetl_runtime.extractor import Extractor
-from edgetl_runtime.installation import keep_bundle, make_state_folder, open_installed, trusted_keys
+from edgetl_runtime.installation import keep_bundle, make_state_folder, open_installed
 from edgetl_runtime.learner import Learner
 from edgetl_runtime.session import Session
 from edgetl_runtime.store import open_store
+from edgetl_runtime.trust import trusted_keys
 
 __all__ = ["check_golden", "open_session"]
 

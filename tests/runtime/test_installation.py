@@ -15,8 +15,9 @@ from edgetl_runtime.errors import (
     SourceError,
     StateError,
 )
-from edgetl_runtime.installation import keep_bundle, make_state_folder, open_installed, trust_key, trusted_keys
+from edgetl_runtime.installation import keep_bundle, make_state_folder, open_installed
 from edgetl_runtime.opening import open_session
+from edgetl_runtime.trust import trust_key, trusted_keys
 
 from tests.runtime import golden
 

@@ -1,4 +1,4 @@
-"""Ed25519 over the exact manifest bytes, with a type string so that a signature means one thing only.
+"""Ed25519 over exact bytes, with a type string so that a signature means one thing only.
 
 The signed message is the pre-authentication encoding of DSSE (github.com/secure-systems-lab/dsse,
 protocol.md): lengths and type before the bytes, so nothing can be cut or glued.
@@ -10,17 +10,20 @@ import base64
 import binascii
 import hashlib
 import json
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from edgetl_runtime.errors import BundleSignatureError, EngineUnavailableError
 
 __all__ = [
     "MAX_SIGNATURE_BYTES",
     "key_id",
+    "load_private_key",
     "load_public_key",
     "named_key",
     "sign_manifest",
+    "sign_payload",
     "verify_manifest",
+    "verify_payload",
 ]
 
 PAYLOAD_TYPE = "application/vnd.edgetl.manifest.v1+json"
@@ -47,21 +50,44 @@ def load_public_key(pem: bytes) -> bytes:
     return bytes(key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw))
 
 
-def sign_manifest(manifest: bytes, private_pem: bytes) -> bytes:
-    """The content of `manifest.sig` for those manifest bytes; raises BundleSignatureError on a wrong key."""
-    serialization = _cryptography().serialization
-    ed25519 = _cryptography().ed25519
+def load_private_key(pem: bytes, passphrase: Optional[bytes] = None) -> Any:
+    """The Ed25519 private key in PEM, opened by its passphrase when it has one; raises BundleSignatureError."""
+    modules = _cryptography()
     try:
-        key = serialization.load_pem_private_key(private_pem, password=None)
-    except (ValueError, TypeError, _cryptography().UnsupportedAlgorithm) as error:
+        key = modules.serialization.load_pem_private_key(pem, password=passphrase)
+    except (ValueError, TypeError, modules.UnsupportedAlgorithm) as error:
         raise BundleSignatureError(
-            f"not a private key in PEM without passphrase ({error}); `edgetl keygen` writes one as NAME.key"
+            f"this private key cannot be opened ({error}): it must be PEM, as `edgetl keygen` writes NAME.key, with"
+            f" {'its right' if passphrase else 'no'} passphrase"
         ) from error
-    if not isinstance(key, ed25519.Ed25519PrivateKey):
+    if not isinstance(key, modules.ed25519.Ed25519PrivateKey):
         raise BundleSignatureError(f"the key is {type(key).__name__}, not Ed25519; `edgetl keygen` writes one")
+    return key
+
+
+def sign_payload(kind: str, payload: bytes, private_pem: bytes, passphrase: Optional[bytes] = None) -> Tuple[str, str]:
+    """Id of the key, and its signature in base64, over a payload of that type; raises BundleSignatureError."""
+    key = load_private_key(private_pem, passphrase)
+    serialization = _cryptography().serialization
     public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-    signature = base64.b64encode(key.sign(_encoded(manifest))).decode("ascii")
-    return json.dumps({"type": PAYLOAD_TYPE, "key": key_id(public), "signature": signature}).encode("ascii")
+    return key_id(public), base64.b64encode(key.sign(_encoded(kind, payload))).decode("ascii")
+
+
+def verify_payload(kind: str, payload: bytes, signature: str, public: bytes) -> bool:
+    """Did the owner of that raw public key sign those bytes as that type?"""
+    modules = _cryptography()
+    try:
+        raw = base64.b64decode(signature, validate=True)
+        modules.ed25519.Ed25519PublicKey.from_public_bytes(public).verify(raw, _encoded(kind, payload))
+    except (modules.InvalidSignature, binascii.Error, ValueError):
+        return False
+    return True
+
+
+def sign_manifest(manifest: bytes, private_pem: bytes, passphrase: Optional[bytes] = None) -> bytes:
+    """The content of `manifest.sig` for those manifest bytes; raises BundleSignatureError on a wrong key."""
+    key, signature = sign_payload(PAYLOAD_TYPE, manifest, private_pem, passphrase)
+    return json.dumps({"type": PAYLOAD_TYPE, "key": key, "signature": signature}).encode("ascii")
 
 
 def named_key(signature: bytes) -> str:
@@ -76,16 +102,11 @@ def verify_manifest(manifest: bytes, signature: bytes, trusted: Mapping[str, byt
     if public is None:
         raise BundleSignatureError(
             f"the bundle is signed by key {claim['key'][:16]}, which this device does not trust"
-            f" (trusted: {sorted(trusted) or 'none'}); add it: edgetl-runtime trust add KEY.pub"
+            f" (trusted: {sorted(trusted) or 'none'}): it was never added (edgetl-runtime trust add KEY.pub), or it"
+            " was revoked: then sign the bundle with another key (edgetl sign)"
         )
-    modules = _cryptography()
-    try:
-        raw = base64.b64decode(claim["signature"], validate=True)
-        modules.ed25519.Ed25519PublicKey.from_public_bytes(public).verify(raw, _encoded(manifest))
-    except (modules.InvalidSignature, binascii.Error, ValueError) as error:
-        raise BundleSignatureError(
-            "the signature does not fit the manifest: the bundle was changed; refuse it"
-        ) from error
+    if not verify_payload(PAYLOAD_TYPE, manifest, claim["signature"], public):
+        raise BundleSignatureError("the signature does not fit the manifest: the bundle was changed; refuse it")
     return str(claim["key"])
 
 
@@ -104,9 +125,9 @@ def _parse(signature: bytes) -> Dict[str, str]:
     return claim
 
 
-def _encoded(manifest: bytes) -> bytes:
-    kind = PAYLOAD_TYPE.encode("ascii")
-    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(manifest), manifest)
+def _encoded(kind: str, payload: bytes) -> bytes:
+    name = kind.encode("ascii")
+    return b"DSSEv1 %d %s %d %s" % (len(name), name, len(payload), payload)
 
 
 class _Cryptography:

@@ -6,35 +6,67 @@ import argparse
 import json
 from pathlib import Path
 
+from edgetl_runtime.bundle.trust_set import MAX_TRUST_SET_BYTES
 from edgetl_runtime.errors import SourceError
-from edgetl_runtime.installation import make_state_folder, trust_key, trusted_keys
+from edgetl_runtime.installation import make_state_folder
+from edgetl_runtime.trust import read_trust, revoke_key, rotate_keys, trust_key
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
 EXAMPLE = "edgetl-runtime trust add signing.pub --state state/"
+_NEEDED = {"add": "KEY.pub", "revoke": "a key id", "rotate": "SET.json"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
-    parser.add_argument("action", choices=["add", "list"], help="add a key, or list those that are trusted")
-    parser.add_argument("key", nargs="?", help="public key in PEM, as `edgetl keygen` writes it")
+    parser.add_argument(
+        "action",
+        choices=["add", "list", "revoke", "rotate"],
+        help="add a public key; list what is trusted; revoke a key for good; or take over a signed set of keys",
+    )
+    parser.add_argument("what", nargs="?", help="add: KEY.pub; revoke: a key id; rotate: SET.json of `edgetl trust`")
+    parser.add_argument("--recovery", action="store_true", help="with add: it signs later sets, not bundles")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Add a key, or list those that are trusted."""
+    """Provision, rotate, revoke or list keys."""
     folder = Path(args.state)
-    if args.action == "add":
-        if args.key is None:
-            raise SourceError("say which key: edgetl-runtime trust add KEY.pub")
-        try:
-            pem = Path(args.key).read_bytes()
-        except OSError as error:
-            raise SourceError(f"cannot read the key {args.key}: {error.strerror or error}") from error
+    if args.action != "list":
+        if args.what is None:
+            raise SourceError(f"say what to {args.action}: {_NEEDED[args.action]}; for example: {EXAMPLE}")
         make_state_folder(folder)
-        trust_key(folder, pem)
-    keys = sorted(trusted_keys(folder))
+    if args.action == "add":
+        trust_key(folder, _read(args.what), recovery=args.recovery)
+    elif args.action == "revoke":
+        revoke_key(folder, args.what)
+    elif args.action == "rotate":
+        rotate_keys(folder, _read(args.what))
+    trust = read_trust(folder)
     if args.json:
-        print(json.dumps({"trusted": keys}))
-    else:
-        print(f"trusted in {folder}: {', '.join(keys) or 'no key'}")
+        print(
+            json.dumps(
+                {
+                    "trusted": sorted(trust.keys),
+                    "recovery": sorted(trust.recovery),
+                    "revoked": sorted(trust.revoked),
+                    "sequence": trust.sequence,
+                }
+            )
+        )
+        return 0
+    print(f"trusted in {folder}: {', '.join(sorted(trust.keys)) or 'no key'}")
+    if trust.recovery:
+        print(f"  recovery keys, which sign the next set: {', '.join(sorted(trust.recovery))}")
+    if trust.revoked:
+        print(f"  revoked: {', '.join(sorted(trust.revoked))}")
+    if trust.sequence:
+        print(f"  as trust set {trust.sequence} says")
     return 0
+
+
+def _read(path: str) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(MAX_TRUST_SET_BYTES + 1)
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror or error}") from error

@@ -1,0 +1,37 @@
+"""`edgetl sign`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from edgetl_runtime.bundle import read_bundle, write_bundle
+
+from edgetl.cli.passphrase import ask
+from edgetl.private_keys import read_private_key
+
+__all__ = ["EXAMPLE", "add_arguments", "run"]
+
+EXAMPLE = "edgetl sign birds.edgetl --key signing.key"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of this command."""
+    parser.add_argument("bundle", help="the .edgetl file")
+    parser.add_argument("--key", required=True, help="private key in PEM (edgetl keygen)")
+    parser.add_argument("--out", help="where to write it (default: in place)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check every byte of a bundle and sign it; a signature that it had is replaced."""
+    private_pem = read_private_key(args.key, ask)
+    bundle = read_bundle(args.bundle)
+    out = Path(args.out or args.bundle)
+    write_bundle(out, bundle.manifest, bundle.members, private_pem)
+    signed = read_bundle(out)
+    if args.json:
+        print(json.dumps({"bundle": str(out), "id": signed.id, "key": signed.claims_key}))
+    else:
+        print(f"{out}  id {signed.id[:12]}, signed by key {signed.claims_key}")
+    return 0

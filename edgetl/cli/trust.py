@@ -1,0 +1,72 @@
+"""`edgetl trust`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from edgetl_runtime.bundle.container import replace_file
+from edgetl_runtime.bundle.signature import key_id, load_public_key
+from edgetl_runtime.bundle.trust_set import TrustSet, sign_trust_set
+from edgetl_runtime.errors import SourceError
+
+from edgetl.cli.passphrase import ask
+from edgetl.private_keys import read_private_key
+
+__all__ = ["EXAMPLE", "add_arguments", "run"]
+
+EXAMPLE = (
+    "edgetl trust set-2.json --sequence 2 --keys new.pub --recovery recovery.pub --revoke 0123456789abcdef"
+    " --key recovery.key"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of this command."""
+    parser.add_argument("out", help="the file to write, for: edgetl-runtime trust rotate FILE")
+    parser.add_argument("--keys", nargs="*", default=[], metavar="KEY.pub", help="keys that may sign bundles then")
+    parser.add_argument(
+        "--recovery",
+        nargs="+",
+        required=True,
+        metavar="KEY.pub",
+        help="keys that may sign the next set; keep them offline",
+    )
+    parser.add_argument("--revoke", nargs="*", default=[], metavar="ID", help="key ids that are never trusted again")
+    parser.add_argument("--sequence", type=int, required=True, help="1, then higher with every set")
+    parser.add_argument("--key", required=True, help="private recovery key that devices know now")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Sign the set of keys that devices are to trust from now on."""
+    trust = TrustSet(args.sequence, _public(args.keys), _public(args.recovery), tuple(args.revoke))
+    out = Path(args.out)
+    replace_file(out, sign_trust_set(trust, read_private_key(args.key, ask)))
+    if args.json:
+        print(
+            json.dumps(
+                {
+                    "file": str(out),
+                    "sequence": trust.sequence,
+                    "keys": sorted(trust.keys),
+                    "recovery": sorted(trust.recovery),
+                    "revoked": sorted(trust.revoked),
+                }
+            )
+        )
+    else:
+        print(f"{out}: trust set {trust.sequence}, keys {', '.join(sorted(trust.keys)) or 'none'}")
+        print(f"on each device: edgetl-runtime trust rotate {out}")
+    return 0
+
+
+def _public(paths: list[str]) -> dict[str, bytes]:
+    found = {}
+    for path in paths:
+        try:
+            raw = load_public_key(Path(path).read_bytes())
+        except OSError as error:
+            raise SourceError(f"cannot read the key {path}: {error.strerror or error}") from error
+        found[key_id(raw)] = raw
+    return found
