@@ -69,4 +69,4 @@ def _read(path: str) -> bytes:
         with Path(path).open("rb") as file:
             return file.read(MAX_TRUST_SET_BYTES + 1)
     except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
+        raise SourceError(f"cannot read the key or set {path}: {error.strerror or error}") from error
