@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -35,7 +36,7 @@ class Reservoir:
     class-balancing reservoir sampling); within a class every sample had the same chance. Otherwise every
     sample had the same chance (Vitter's algorithm R). A sample whose cosine with a stored one of its class
     is above `same` is refused and does not count. Cosines are taken about `shift` (D), zeros by default.
-    A refusal check costs O(N D), memory 2 N D bytes.
+    An offer costs O(N D / K) for the refusal check, and O(N) when full; memory 2 N D bytes.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class Reservoir:
         self._rows: NDArray[np.float16] = np.zeros((0, self.dim), np.float16)
         self._labels: List[Label] = []
         self._numbers: List[int] = []
+        # Where the samples of each class stand, in order.
+        self._places: Dict[Label, List[int]] = {}
         self._seen: Dict[Label, int] = {}
         # Classes that once were the largest while it was full: from then on they only exchange members.
         self._full: Dict[Label, bool] = {}
@@ -89,8 +92,7 @@ class Reservoir:
         if not self.balanced:
             total = sum(self._seen.values())
             return np.full(len(self), len(self) / total if total else 1.0)
-        held = self._held()
-        return np.array([held[label] / self._seen[label] for label in self._labels], dtype=np.float64)
+        return np.array([len(self._places[label]) / self._seen[label] for label in self._labels], dtype=np.float64)
 
     def add(
         self,
@@ -122,9 +124,8 @@ class Reservoir:
 
     def knows(self, feature: ArrayLike, label: Optional[Label] = None) -> bool:
         """Whether a near-duplicate of one sample (D), of this class or any, is stored."""
-        cosines = self._cosines(np.asarray(feature, dtype=np.float32))
-        mine = np.array([label is None or name == label for name in self._labels], dtype=np.bool_)
-        return bool((cosines[mine] > self.same).any()) if len(cosines) else False
+        places = None if label is None else self._places.get(label, [])
+        return bool((self._cosines(np.asarray(feature, dtype=np.float32), places) > self.same).any())
 
     def forget(self, numbers: Sequence[int]) -> int:
         """Drop the samples with these numbers; how many there were."""
@@ -134,6 +135,7 @@ class Reservoir:
         self._rows = self._rows[keep]
         self._labels = [self._labels[position] for position in keep]
         self._numbers = [self._numbers[position] for position in keep]
+        self._place()
         return dropped
 
     def state(self) -> Dict[str, NDArray[Any]]:
@@ -170,6 +172,7 @@ class Reservoir:
             fits = (
                 metadata["format"] == _FORMAT
                 and rows.dtype == np.float16
+                and numbers.dtype == indices.dtype == np.int64
                 and rows.ndim == 2
                 and rows.shape[1] == dim
                 and len(rows) <= capacity
@@ -182,13 +185,14 @@ class Reservoir:
             if not fits:
                 raise ValueError("its arrays do not fit its metadata")
             result = cls(dim, capacity * 2 * dim, metadata["balanced"], metadata["same"], arrays["shift"])
+            result._seen = dict(zip(classes, (int(count) for count in metadata["seen"])))
         except (KeyError, TypeError, ValueError, LabelError) as error:
             raise StatisticsError(f"this is no reservoir of format {_FORMAT}: {error}") from error
         result._rows = np.array(rows)
         result._labels = [classes[index] for index in indices.tolist()]
         result._numbers = numbers.tolist()
-        result._seen = dict(zip(classes, (int(count) for count in metadata["seen"])))
         result._full = dict(zip(classes, (bool(flag) for flag in metadata["full"])))
+        result._place()
         return result
 
     def _offer(self, row: NDArray[np.float32], name: Label, number: int, generator: np.random.Generator) -> None:
@@ -203,46 +207,42 @@ class Reservoir:
                 self._rows = larger
             self._labels.append(name)
             self._numbers.append(number)
+            self._places.setdefault(name, []).append(len(self) - 1)
             self._put(len(self) - 1, row)
             return
         if not self.balanced:
             position = int(generator.integers(sum(self._seen.values())))
         else:
-            held = self._held()
-            most = max(held.values())
-            for label, count in held.items():
-                if count == most:
-                    self._full[label] = True
+            most = max(map(len, self._places.values()))
+            largest = [label for label, places in self._places.items() if len(places) == most]
+            self._full.update(dict.fromkeys(largest, True))
             if self._full.get(name):
-                members = self._members([name])
+                members = self._places.get(name, [])
                 chance = int(generator.integers(self._seen[name]))
                 position = members[chance] if chance < len(members) else self.capacity
             else:
-                largest = [label for label in ordered_labels(held) if held[label] == most]
-                members = self._members(largest)
+                members = sorted(place for label in largest for place in self._places[label])
                 position = members[int(generator.integers(len(members)))]
         if position < self.capacity:
+            self._places[self._labels[position]].remove(position)
+            bisect.insort(self._places.setdefault(name, []), position)
             self._labels[position], self._numbers[position] = name, number
             self._put(position, row)
 
     def _put(self, position: int, row: NDArray[np.float32]) -> None:
         self._rows[position] = np.clip(row, -_LARGEST, _LARGEST)
 
-    def _held(self) -> Dict[Label, int]:
-        held: Dict[Label, int] = {}
-        for label in self._labels:
-            held[label] = held.get(label, 0) + 1
-        return held
+    def _place(self) -> None:
+        self._places = {}
+        for position, label in enumerate(self._labels):
+            self._places.setdefault(label, []).append(position)
 
-    def _members(self, labels: Sequence[Label]) -> List[int]:
-        return [position for position, label in enumerate(self._labels) if label in labels]
-
-    def _cosines(self, row: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _cosines(self, row: NDArray[np.float32], places: Optional[List[int]] = None) -> NDArray[np.float64]:
         if row.shape != (self.dim,):
             raise SampleError(f"one sample has shape ({self.dim},); got {row.shape}")
         # Compared as it would be stored, so that the same sample again is exactly the same.
         wanted = row.clip(-_LARGEST, _LARGEST).astype(np.float16).astype(np.float32) - self._shift
-        stored = self.features - self._shift
+        stored = (self.features if places is None else self._rows[places].astype(np.float32)) - self._shift
         lengths = np.sqrt(np.einsum("nd,nd->n", stored, stored)) * float(np.sqrt(wanted @ wanted))
         with np.errstate(invalid="ignore", divide="ignore"):
             cosines = np.where(lengths > 0, (stored @ wanted) / lengths, (stored == wanted).all(axis=1))
