@@ -13,7 +13,8 @@
     │   ├── StateBusyError            another process writes it
     │   └── StateFullError            the disk or the quota is full: nothing was changed
     ├── EngineError               an inference engine failed
-    │   └── EngineUnavailableError    it is not installed, or does not load
+    │   ├── EngineUnavailableError    it is not installed, or does not load
+    │   └── EngineNotBuiltError       it must be built first, which takes minutes, and was not to be
     ├── SampleError               one sample cannot be used; no head learnt from it
     ├── LabelError                a label cannot be used
     ├── SourceError               a file, folder or sensor cannot be read
@@ -33,6 +34,7 @@ __all__ = [
     "BundleUnsignedError",
     "EdgetlError",
     "EngineError",
+    "EngineNotBuiltError",
     "EngineUnavailableError",
     "FeatureSpaceError",
     "LabelError",
@@ -102,6 +104,10 @@ class EngineError(EdgetlError):
 
 class EngineUnavailableError(EngineError):
     """An inference engine is not installed, or is installed and does not load."""
+
+
+class EngineNotBuiltError(EngineError):
+    """An inference engine must first be built on this device, which takes minutes and was not asked for."""
 
 
 class SampleError(EdgetlError):

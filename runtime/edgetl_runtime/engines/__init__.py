@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple, Optional, Protocol, Tuple, Union
 
@@ -69,14 +70,17 @@ def open_engine(
     threads: Optional[int] = None,
     cache_dir: Union[str, Path, None] = None,
     progress: Optional[BuildProgress] = None,
+    build: bool = True,
+    stop: Optional[threading.Event] = None,
     **options: Any,
 ) -> Engine:
     """Load an ONNX graph (verified bytes) into the engine of that name, with that many threads.
 
-    `cache_dir` is a private folder for what an engine builds from the graph, `progress` hears of a long build;
-    engines that build nothing ignore both. `options` are the engine's own, see the `load` of its module. Raises
+    `cache_dir` is a private folder for what an engine builds from the graph, `progress` hears of a long build,
+    `stop` ends one when it is set, and without `build` there is none: EngineNotBuiltError says that one is needed.
+    Engines that build nothing ignore all four. `options` are the engine's own, see the `load` of its module. Raises
     EngineUnavailableError when it is not installed, does not load, or would silently run elsewhere than asked;
-    EngineError when it refuses the graph or an option.
+    EngineError when it refuses the graph or an option, or runs out of memory.
     """
     if name not in ENGINES:
         raise EngineUnavailableError(f"there is no engine {name!r}; there are {sorted(ENGINES)}")
@@ -92,16 +96,21 @@ def open_engine(
     folder = None if cache_dir is None else Path(cache_dir)
     try:
         module = importlib.import_module(row.module)
-        taken = [option for option in inspect.signature(module.load).parameters if option not in _EVERY_LOAD_TAKES]
+        parameters = inspect.signature(module.load).parameters
+        taken = [option for option in parameters if option not in _NO_OPTIONS]
         unknown = sorted(set(options) - set(taken))
         if unknown:
             raise EngineError(f"the engine {name} has no option {unknown}; it has {taken}")
-        engine: Engine = module.load(graph, threads, cache_dir=folder, progress=progress, **options)
+        building = {"build": build, "stop": stop} if "build" in parameters else {}
+        engine: Engine = module.load(graph, threads, cache_dir=folder, progress=progress, **building, **options)
     except ImportError as error:  # most engines import their package as they load, some only then in the right way
         if (error.name or "").startswith("edgetl_runtime"):
             raise  # a fault of ours is not a missing package
         raise EngineUnavailableError(f"{row.needs} is installed and does not load: {error}") from error
+    except MemoryError as error:
+        raise EngineError(f"{name} ran out of memory as it loaded the graph; stop other programs") from error
     return engine
 
 
-_EVERY_LOAD_TAKES = {"graph", "threads", "cache_dir", "progress"}
+# What every `load` takes, and what those take that build; the rest are options.
+_NO_OPTIONS = {"graph", "threads", "cache_dir", "progress", "build", "stop"}

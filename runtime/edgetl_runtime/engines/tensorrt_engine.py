@@ -6,6 +6,7 @@ import hashlib
 import logging
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Tuple
 
@@ -15,7 +16,7 @@ from edgetl_runtime.engines.tensorrt_builder import BuildOptions, Built
 from edgetl_runtime.engines.tensorrt_executor import TensorrtEngine, deserialize
 from edgetl_runtime.engines.tensorrt_plans import PlanCache, plan_key
 from edgetl_runtime.engines.tensorrt_process import build_in_process
-from edgetl_runtime.errors import EngineError, EngineUnavailableError
+from edgetl_runtime.errors import EngineError, EngineNotBuiltError, EngineUnavailableError
 
 __all__ = ["load", "open_tensorrt"]
 
@@ -32,6 +33,8 @@ def load(
     *,
     cache_dir: Optional[Path] = None,
     progress: Optional[BuildProgress] = None,
+    build: bool = True,
+    stop: Optional[threading.Event] = None,
     precision: str = "fp32",
     workspace_bytes: int = BuildOptions.workspace_bytes,
     tf32: bool = False,
@@ -40,14 +43,22 @@ def load(
     """A plan for those bytes: the one in `cache_dir` when nothing differs, else built, for minutes, and kept there.
 
     `cache_dir` None builds at every start. `precision` ("fp32", "fp16", "int8") is what the graph holds by its
-    own casts and Q/DQ nodes. The build runs in a process of its own for at most `timeout_s`; `threads` is of no
-    use on a GPU.
+    own casts and Q/DQ nodes. The build runs in a process of its own for at most `timeout_s`, or until `stop`;
+    without `build` a plan that is not there is an EngineNotBuiltError. `threads` is of no use on a GPU.
     """
     import tensorrt
 
     options = BuildOptions(precision=precision, workspace_bytes=workspace_bytes, tf32=tf32)
     return open_tensorrt(
-        tensorrt, load_cudart(), graph, options, cache_dir=cache_dir, progress=progress, timeout_s=timeout_s
+        tensorrt,
+        load_cudart(),
+        graph,
+        options,
+        cache_dir=cache_dir,
+        progress=progress,
+        timeout_s=timeout_s,
+        stop=stop,
+        build=build_in_process if build else None,
     )
 
 
@@ -60,9 +71,10 @@ def open_tensorrt(
     cache_dir: Optional[Path] = None,
     progress: Optional[BuildProgress] = None,
     timeout_s: float = 1800.0,
-    build: Builder = build_in_process,
+    stop: Optional[threading.Event] = None,
+    build: Optional[Builder] = build_in_process,
 ) -> TensorrtEngine:
-    """The same with the module `trt`, the CUDA library and the builder passed in."""
+    """The same with the module `trt`, the CUDA library and the builder passed in; no builder, no build."""
     version = str(trt.__version__)
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
         raise EngineUnavailableError(f"TensorRT {version} is older than 8.5, the first with named tensors: JetPack 5")
@@ -70,11 +82,29 @@ def open_tensorrt(
     try:
         sm = cuda.sm()
         key = plan_key(hashlib.sha256(graph).hexdigest(), version, sm, options)
+
+        def make(cache: PlanCache) -> Built:
+            if build is None:
+                raise EngineNotBuiltError(
+                    f"TensorRT {version} has no plan of this graph for this GPU; building it takes minutes:"
+                    " edgetl-runtime install BUNDLE"
+                )
+            _check_room(cuda, graph, options, cache.folder)
+            return build(
+                graph,
+                options,
+                folder=cache.folder,
+                timing=cache.load_timing(key),
+                progress=progress,
+                timeout_s=timeout_s,
+                stop=stop,
+            )
+
         if cache_dir is None:
             with tempfile.TemporaryDirectory(prefix="edgetl-plan-") as name:
-                loaded = _plan(trt, cuda, graph, options, key, PlanCache(Path(name)), progress, timeout_s, build)
+                loaded = _plan(trt, key, PlanCache(Path(name)), make)
         else:
-            loaded = _plan(trt, cuda, graph, options, key, PlanCache(cache_dir), progress, timeout_s, build)
+            loaded = _plan(trt, key, PlanCache(cache_dir), make)
         rounding = " tf32" if options.tf32 else ""
         return TensorrtEngine(trt, cuda, loaded, f"tensorrt {version} SM {sm} {options.precision}{rounding}")
     except BaseException:
@@ -82,28 +112,15 @@ def open_tensorrt(
         raise
 
 
-def _plan(
-    trt: Any,
-    cuda: Cuda,
-    graph: bytes,
-    options: BuildOptions,
-    key: Dict[str, Any],
-    cache: PlanCache,
-    progress: Optional[BuildProgress],
-    timeout_s: float,
-    build: Builder,
-) -> Tuple[Any, Any]:
-    """Runtime and engine of a plan of exactly that key."""
+def _plan(trt: Any, key: Dict[str, Any], cache: PlanCache, make: Callable[[PlanCache], Built]) -> Tuple[Any, Any]:
+    """Runtime and engine of a plan of exactly that key, made when it is not there."""
     kept = cache.load_plan(key)
     if kept is not None:
         loaded = deserialize(trt, kept)
         if loaded is not None:
             return loaded
         cache.drop_plan(key, "TensorRT does not read it")
-    _check_room(cuda, graph, options, cache.folder)
-    built = build(
-        graph, options, folder=cache.folder, timing=cache.load_timing(key), progress=progress, timeout_s=timeout_s
-    )
+    built = make(cache)
     logger.info("TensorRT built the plan in %.1f s, %d bytes", built.seconds, len(built.plan))
     loaded = deserialize(trt, built.plan)
     if loaded is None:

@@ -17,7 +17,7 @@ from edgetl_runtime.engines.tensorrt_builder import BuildOptions, Built, PlanErr
 from edgetl_runtime.engines.tensorrt_engine import open_tensorrt
 from edgetl_runtime.engines.tensorrt_executor import TensorrtEngine, deserialize
 from edgetl_runtime.engines.tensorrt_plans import PlanCache, plan_key
-from edgetl_runtime.errors import EngineError, EngineUnavailableError
+from edgetl_runtime.errors import EngineError, EngineNotBuiltError, EngineUnavailableError
 
 from tests.runtime.engines.tensorrt_double import VERSIONS, CudaDouble, tensorrt
 
@@ -33,7 +33,7 @@ class Builds:
         self.count = 0
         self.timing: List[bytes] = []
 
-    def __call__(self, graph: bytes, options: BuildOptions, *, folder: Path, **arguments: Any) -> Built:
+    def __call__(self, graph: bytes, options: BuildOptions, *, folder: Path, stop: Any, **arguments: Any) -> Built:
         self.count += 1
         self.timing.append(arguments["timing"])
         return build_plan(self.trt, graph, options, **arguments)
@@ -133,6 +133,15 @@ def test_a_plan_is_built_once_and_kept_for_the_next_start(tmp_path: Path) -> Non
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
     assert sorted(file.suffix for file in folder.iterdir()) == [".json", ".json", ".plan", ".timing"]
+
+
+def test_without_leave_to_build_a_plan_that_is_not_there_is_said_and_one_that_is_serves(tmp_path: Path) -> None:
+    with pytest.raises(EngineNotBuiltError, match=r"no plan of this graph.*edgetl-runtime install"):
+        opened(build=None, cache_dir=tmp_path)
+    opened(cache_dir=tmp_path).close()
+    assert right(opened(build=None, cache_dir=tmp_path))
+    with pytest.raises(EngineNotBuiltError):
+        opened(build=None, cache_dir=tmp_path, cuda=CudaDouble("11.0"))
 
 
 def test_another_gpu_version_option_or_graph_gets_a_plan_of_its_own(tmp_path: Path) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any, List, Tuple
 
@@ -41,6 +45,50 @@ def test_a_build_that_hangs_is_killed_at_its_limit(stand_in: Any, tmp_path: Path
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
     assert list(tmp_path.glob("build-*")) == []
+
+
+def test_a_build_that_nobody_wants_any_more_is_killed(stand_in: Any, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    stop = threading.Event()
+    module = stand_in(f"open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
+
+    def stop_when_it_runs() -> None:
+        while not pid.exists() or not pid.read_text():
+            time.sleep(0.05)
+        stop.set()
+
+    threading.Thread(target=stop_when_it_runs, daemon=True).start()
+    with pytest.raises(EngineError, match="stopped: whoever wanted it was closed"):
+        build_in_process(checks.TINY_GRAPH, BuildOptions(), folder=tmp_path, module=module, stop=stop)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+    assert list(tmp_path.glob("build-*")) == []
+
+
+def test_a_build_ends_with_the_process_that_asked_for_it(stand_in: Any, tmp_path: Path) -> None:
+    """A power switch for programs: SIGKILL leaves no time to say good-bye."""
+    pid = tmp_path / "pid"
+    module = stand_in(f"open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
+    code = (
+        "from pathlib import Path; from edgetl_runtime.engines import checks\n"
+        "from edgetl_runtime.engines.tensorrt_builder import BuildOptions\n"
+        "from edgetl_runtime.engines.tensorrt_process import build_in_process\n"
+        f"build_in_process(checks.TINY_GRAPH, BuildOptions(), folder=Path({str(tmp_path)!r}), module={module!r})\n"
+    )
+    path = os.pathsep.join(part for part in sys.path if part)
+    asker = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path})
+    while not pid.exists() or not pid.read_text():
+        assert asker.poll() is None
+        time.sleep(0.05)
+    asker.kill()
+    asker.wait()
+    for _ in range(600):
+        try:
+            os.kill(int(pid.read_text()), 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the build still runs")
 
 
 @pytest.mark.parametrize(
