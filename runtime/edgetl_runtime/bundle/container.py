@@ -34,7 +34,8 @@ __all__ = ["Bundle", "read_bundle", "remove_file", "replace_file", "sync_folder"
 
 _MANIFEST = "manifest.json"
 _SIGNATURE = "manifest.sig"
-_LOCAL_HEADER, _CENTRAL_HEADER, _END_RECORD = 30, 46, 22
+_LOCAL_HEADER, _CENTRAL_HEADER, _END_RECORD, _ZIP64_LOCATOR = 30, 46, 22, 20
+_MAX_NAME = 64
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 # What a zip without its 64-bit extension holds, with room for the headers.
 MAX_BUNDLE_BYTES = (1 << 32) - (1 << 20)
@@ -135,6 +136,7 @@ def read_bundle(
 
 def _read(file: BinaryIO, what: str, trusted: Optional[Mapping[str, bytes]], allow_unsigned: bool) -> Bundle:
     size = os.fstat(file.fileno()).st_size
+    _check_end(file, size, what)
     try:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, ValueError, OverflowError, struct.error, NotImplementedError, OSError) as error:
@@ -177,6 +179,22 @@ def _read(file: BinaryIO, what: str, trusted: Optional[Mapping[str, bytes]], all
             )
         members[name] = data
     return Bundle(hashlib.sha256(text).hexdigest(), manifest, signed_by, members, size, claims_key)
+
+
+def _check_end(file: BinaryIO, size: int, what: str) -> None:
+    """How much a directory may make the zip reader allocate is known before that reader sees the file."""
+    if size > MAX_BUNDLE_BYTES:
+        raise BundleFormatError(f"{what}: {size:,} bytes; at most {MAX_BUNDLE_BYTES:,} are read")
+    tail = _END_RECORD + _ZIP64_LOCATOR
+    file.seek(max(0, size - tail))
+    data = file.read(tail)
+    end = data[-_END_RECORD:]
+    if len(end) < _END_RECORD or end[:4] != b"PK\x05\x06" or end[20:] != b"\0\0":
+        raise BundleCorruptError(f"{what}: truncated, or not a bundle; copy it again, it has {size} bytes here")
+    count, directory_bytes = struct.unpack("<HI", end[10:16])
+    most = (MAX_MEMBERS + 2) * (_CENTRAL_HEADER + _MAX_NAME)
+    if data[:4] == b"PK\x06\x07" or count > MAX_MEMBERS + 2 or directory_bytes > most:
+        raise BundleFormatError(f"{what}: a directory of {count} members; at most {MAX_MEMBERS + 2} are read")
 
 
 def _check_layout(infos: List[zipfile.ZipInfo], directory_start: int, size: int, what: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Protocol, Tuple, U
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetl_runtime.engines.graph import check_graph
 from edgetl_runtime.errors import EngineError, EngineUnavailableError
 from edgetl_runtime.types import TensorSpec
 
@@ -93,6 +94,7 @@ def open_engine(
         # ONNX keeps strings literally, and only external data needs this word: older onnxruntime versions
         # would read any file that it names.
         raise EngineError("the graph refers to external data (it holds the word 'location'); build the bundle again")
+    check_graph(graph)
     folder = None if cache_dir is None else Path(cache_dir)
     try:
         module = importlib.import_module(row.module)

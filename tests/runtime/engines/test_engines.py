@@ -216,13 +216,15 @@ def test_a_missing_package_is_named_with_how_to_get_it() -> None:
 def test_a_package_that_is_there_and_does_not_load_is_told_apart(tmp_path: Any) -> None:
     for row in ENGINES.values():
         (tmp_path / f"{row.needs}.py").write_text("raise ImportError('libnothing.so.1: cannot open it')")
+    (tmp_path / "graph.onnx").write_bytes(GRAPH)
     code = (
         "import sys; from edgetl_runtime.engines import ENGINES, open_engine\n"
         "from edgetl_runtime.errors import EngineUnavailableError\n"
         "for name in ENGINES:\n"
-        "    try: open_engine(name, b'')\n"
+        "    try: open_engine(name, open(sys.argv[1], 'rb').read())\n"
         "    except EngineUnavailableError as error: assert 'libnothing' in str(error), error\n"
         "    else: sys.exit('no error')\n"
     )
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path})
+    arguments = [sys.executable, "-c", code, str(tmp_path / "graph.onnx")]
+    subprocess.run(arguments, check=True, env={**os.environ, "PYTHONPATH": path})
