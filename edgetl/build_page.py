@@ -115,8 +115,13 @@ def _content(result: BuildResult) -> Section:
         for name, size in sorted(result.member_bytes.items(), key=lambda item: -item[1])
     ]
     times = [Bar(n, s, f"{s:.1f} s", 1) for n, s in result.seconds.items() if n != "total"]
+    warning = (
+        f" The head is refitted on the device from stored samples: it carries the features of"
+        f" {result.source_features} source samples, which can tell much of those samples."
+    )
     return Section(
         "What is inside",
-        "The device gets exactly these members; each is checked against its hash at every start.",
+        "The device gets exactly these members; each is checked against its hash at every start."
+        + (warning if result.source_features else ""),
         [Columns([Bars("Size of each member", members), Bars("Where the time of this build went", times)])],
     )

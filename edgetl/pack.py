@@ -56,6 +56,7 @@ class BuildResult:
 
     `confusion` is (K, K) counts, rows the truth. `held_out_accuracy` and `majority_accuracy` (always
     answering the commonest class) are None when nothing was held out. `skipped` counts samples by reason.
+    `source_features` counts the source samples whose features the head carries, for a head refitted from those.
     """
 
     path: Path
@@ -75,6 +76,7 @@ class BuildResult:
     member_bytes: dict[str, int]
     bundle_bytes: int
     seconds: dict[str, float]
+    source_features: int = 0
 
 
 def build(
@@ -96,6 +98,8 @@ def build(
     `extractor` and `dataset` may be given by name and folder. `key` is an Ed25519 private key in PEM
     (`edgetl keygen`); without it the bundle is unsigned and a device must allow that on purpose.
     `sequence` must rise with every release of the same bundle. `devices` names boards (`edgetl devices`).
+    `head` is any of `edgetl_runtime.heads`, with its options (`edgetl.factory`); with `softmax`, `mlp` and `knn`
+    the bundle carries features of source samples, which can tell much of those samples.
     Raises DatasetError, BackboneError, ExportError, ParityError, ProfileError, SourceError, LabelError,
     BundleError; ValueError for a head that there is not.
     """
@@ -181,6 +185,7 @@ def build(
             "versions": _versions(),
         },
         notes={},
+        carries=member.carries,
     )
     bundle_id = write_bundle(target, manifest, members, private_pem)
     done = time.perf_counter()
@@ -207,6 +212,7 @@ def build(
             "head": done - extracted,
             "total": done - started,
         },
+        source_features=0 if member.samples is None else len(member.samples),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetl_runtime.errors import SourceError
+from edgetl_runtime.heads import HEADS
 
 from edgetl.build_page import build_page
 from edgetl.cli.progress import shown_progress
@@ -55,6 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--holdout", type=float, default=0.2, metavar="SHARE", help="kept from training to measure (default 0.2)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the split (default 0)")
+    parser.add_argument(
+        "--head",
+        choices=sorted(HEADS),
+        default="slda",
+        help="what learns on the features (default slda). softmax, mlp and knn are refitted from stored samples: the"
+        " bundle then carries features of source samples, which can tell much of them; the others need sums alone",
+    )
     network = parser.add_argument_group("what the network expects, where it is not what its library says")
     network.add_argument("--output", metavar="TENSOR", help="the tensor that is the feature (onnx:)")
     network.add_argument("--mean", type=_figures, metavar="M[,M,M]", help="subtracted from each pixel, 0..255")
@@ -92,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
             name=args.name,
             devices=args.device,
             key=args.key,
+            head=args.head,
             sequence=args.sequence,
             progress=progress,
         )
@@ -130,6 +139,10 @@ def _text(result: BuildResult) -> str:
         f"  source framework against the exported graph, {parity.samples} samples: features within"
         f" {parity.max_rel:.1e} of the largest, {100 * result.decisions_agreed:.0f} % of decisions equal"
     )
+    if result.source_features:
+        lines.append(
+            f"  its head carries the features of {result.source_features} source samples: they can tell much of those"
+        )
     lines.append(f"  {result.seconds['total']:.0f} s: {_seconds(result)}")
     return "\n".join(lines)
 

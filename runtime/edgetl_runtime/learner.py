@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Dict, NamedTuple, Sequence
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from edgetl_runtime.bundle.members import HeadMember
-from edgetl_runtime.heads import Head, fit_head
+from edgetl_runtime.heads import HEADS, Head, fit_head
 from edgetl_runtime.heads.linear import LinearHead
 from edgetl_runtime.outliers import OutlierScore, fit_outliers
-from edgetl_runtime.statistics import Statistics
+from edgetl_runtime.reservoir import Reservoir
+from edgetl_runtime.statistics import Statistics, checked_features
 
 __all__ = ["Fitted", "Learner"]
 
@@ -23,21 +25,68 @@ class Fitted(NamedTuple):
 
 
 class Learner:
-    """What one device learnt on top of a bundle's head member. Empty at first; not safe between threads."""
+    """What one device learnt on top of a bundle's head member. Empty at first; not safe between threads.
+
+    Sums over the learnt features (N, D), 8 D^2 bytes and 8 KiB x D of rows that wait; the same again for the M
+    features behind the random layer of a `ridge_rp` head. For the heads that learn from stored samples also the
+    reservoir of the bundle, 2 bytes x D a sample: it begins with those of the source and takes the learnt ones in,
+    the largest class giving way when it is full, at up to a millisecond a sample.
+    """
 
     def __init__(self, member: HeadMember) -> None:
-        source = member.source
+        source, projected, samples = member.source, member.projected, member.samples
         self.member = member
         self._learnt = Statistics(source.dim, shift=source.shift, feature_space=source.feature_space)
+        self._projected: Optional[Statistics] = None
+        if projected is not None:
+            self._projected = Statistics(projected.dim, projected.shift, projected.feature_space)
+        self._stored: Optional[Reservoir] = None
+        if samples is not None:
+            self._stored = Reservoir.from_state(samples.state(), samples.metadata())
+        self._count = 0
+
+    @property
+    def exact(self) -> bool:
+        """Whether learning in any order, merging and forgetting end in the same head, to rounding.
+
+        False for a head that is refitted from its reservoir: what was forgotten has no part in it either, but which
+        of the others it was fitted on is a matter of their order and number.
+        """
+        return HEADS[self.member.head].exact
 
     @property
     def counts(self) -> Dict[str, int]:
         """Number of learnt samples by label."""
         return {str(c): round(float(n)) for c, n in zip(self._learnt.classes, self._learnt.counts)}
 
-    def add(self, features: ArrayLike, labels: Sequence[str]) -> None:
-        """Learn features (N, D) with their labels."""
-        self._learnt.add(features, labels)
+    def add(self, features: ArrayLike, labels: Sequence[str], ids: Optional[Sequence[int]] = None) -> None:
+        """Learn features (N, D) with their labels, and ids that stay theirs, by default the numbers from 1.
+
+        The same samples with the same ids in the same order, in any calls, end in the same head bit for bit.
+        """
+        rows = checked_features(features, self._learnt.dim)
+        numbers = range(self._count + 1, self._count + 1 + len(rows)) if ids is None else ids
+        self._learnt.add(rows, labels)
+        if self._projected is not None and self.member.layer is not None:
+            self._projected.add(self.member.layer.apply(rows), labels)
+        if self._stored is not None:
+            for row, label, number in zip(rows, labels, numbers):
+                self._stored.add(row[None], [label], self._generator(int(number)), [int(number)])
+        self._count += len(rows)
+
+    def sums(self) -> Dict[str, Statistics]:
+        """The additive part of what was learnt, by name: all that an exact head needs. Not a copy."""
+        parts = {"learnt": self._learnt}
+        if self._projected is not None:
+            parts["projected"] = self._projected
+        return parts
+
+    def add_sums(self, sums: Mapping[str, Statistics]) -> None:
+        """Learn what another learner of the same bundle gave as `sums`; raises FeatureSpaceError, KeyError."""
+        learnt = self._learnt + sums["learnt"]
+        projected = None if self._projected is None else self._projected + sums["projected"]
+        self._learnt, self._projected = learnt, projected
+        self._count += round(sums["learnt"].count)
 
     def fit(self) -> Fitted:
         """The head of the source and all that was learnt; the factory head while that is nothing."""
@@ -49,9 +98,14 @@ class Learner:
         self._outliers(self._fitted())
 
     def _fitted(self) -> Head:
-        head = fit_head(self.member.head, self._learnt, prior=self.member.source, **self.member.options)
+        member = self.member
+        options: Dict[str, Any] = dict(member.options)
+        if self._projected is not None:
+            head = fit_head(member.head, self._projected, prior=member.projected, layer=member.layer, **options)
+        else:
+            head = fit_head(member.head, self._learnt, prior=member.source, reservoir=self._stored, **options)
         # The host calibrated the factory head on samples it had not seen; its successors inherit that.
-        return head.with_temperature(float(self.member.factory.metadata().get("temperature", 1.0)))
+        return head.with_temperature(float(member.factory.metadata().get("temperature", 1.0)))
 
     def _outliers(self, head: Head) -> OutlierScore:
         # A linear discriminant lends its factorisation to the outlier score; other heads have none to lend.
@@ -59,3 +113,8 @@ class Learner:
         # How often a class comes is no part of how far a sample lies from it.
         options = {name: value for name, value in self.member.options.items() if name != "priors"} if lender else {}
         return fit_outliers(self._learnt, self.member.source, lender, **options)
+
+    def _generator(self, number: int) -> np.random.Generator:
+        """One for each row, so that a start that re-reads the rows draws what was drawn before."""
+        space = int.from_bytes(str(self.member.source.feature_space).encode(), "little")
+        return np.random.Generator(np.random.PCG64(np.random.SeedSequence([space, number])))

@@ -2,7 +2,7 @@
 
 A device that ignores a key may preprocess wrongly, so an unknown key is an error. A newer minor format is
 refused too, with both versions in the message. Free text belongs under `notes`. A manifest says the lowest format
-that holds it, so that every runtime reads what it can: 1.0, or, with `plans`, 1.1.
+that holds it, so that every runtime reads what it can: 1.0, or, with `plans` or `carries`, 1.1.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ __all__ = [
     "FORMAT",
     "MAX_MANIFEST_BYTES",
     "MAX_MEMBERS",
+    "PROJECTED_STATISTICS",
+    "SOURCE_FEATURES",
     "Manifest",
     "Member",
     "Variant",
@@ -32,6 +34,10 @@ __all__ = [
 ]
 
 FORMAT = (1, 1)
+# What head members may hold beside statistics and a head (`HeadMember.carries`).
+PROJECTED_STATISTICS = "projected-statistics"
+SOURCE_FEATURES = "source-features"
+CARRIED = (PROJECTED_STATISTICS, SOURCE_FEATURES)
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_MEMBER_BYTES = 2 << 30
 MAX_CLASSES = 65536
@@ -78,7 +84,8 @@ class Manifest:
     """All that a bundle says of itself. `classes` is K labels in the order of the factory head.
 
     `plans` (format 1.1) maps device profiles, and `ANY_DEVICE`, to the ways to run it, best first. Without plans
-    `variants[0]` runs on whatever engine there is.
+    `variants[0]` runs on whatever engine there is. `carries` (format 1.1) says what the head members hold beyond
+    statistics and a head: `SOURCE_FEATURES`, for one, are features of some of the very samples of the source.
     """
 
     name: str
@@ -91,11 +98,12 @@ class Manifest:
     provenance: Dict[str, Any]
     notes: Dict[str, Any]
     plans: Dict[str, Tuple[EngineChoice, ...]] = field(default_factory=dict)
+    carries: Tuple[str, ...] = ()
 
     @property
     def format(self) -> Tuple[int, int]:
         """The lowest format that holds it."""
-        return (1, 1) if self.plans else (1, 0)
+        return (1, 1) if self.plans or self.carries else (1, 0)
 
     def plan(self, device: str = ANY_DEVICE) -> Tuple[EngineChoice, ...]:
         """The choices for a device profile, best first: those for any device when it has none of its own.
@@ -142,6 +150,8 @@ def dump_manifest(manifest: Manifest) -> bytes:
     }
     if manifest.plans:
         data["plans"] = dump_plans(manifest.plans)
+    if manifest.carries:
+        data["carries"] = list(manifest.carries)
     try:
         text = json.dumps(data, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -188,11 +198,14 @@ def parse_manifest(data: bytes) -> Manifest:
         targets=tuple(top.take_list("targets", str, MAX_MEMBERS)),
         provenance=top.take("provenance", dict),
         notes=top.take("notes", dict),
-        plans=parse_plans(top.take("plans", dict)) if version >= (1, 1) else {},
+        plans=parse_plans(top.take("plans", dict)) if version >= (1, 1) and "plans" in top else {},
+        carries=tuple(top.take_list("carries", str)) if version >= (1, 1) and "carries" in top else (),
     )
     top.finish()
     if manifest.format != version:
-        raise BundleFormatError(f"manifest: it says format {version} and has no plans; build the bundle again")
+        raise BundleFormatError(
+            f"manifest: it says format {'.'.join(map(str, version))} and has nothing of it; build the bundle again"
+        )
     _check(manifest)
     return manifest
 
@@ -275,6 +288,11 @@ def _check(manifest: Manifest) -> None:
                 f"manifest: the class {name!r} is not in the form {plain!r} in which labels are kept;"
                 " build the bundle again"
             )
+    if len(set(manifest.carries)) != len(manifest.carries) or not set(manifest.carries) <= set(CARRIED):
+        raise BundleFormatError(
+            f"manifest: its heads carry {list(manifest.carries)}; this edgetl-runtime knows {list(CARRIED)}:"
+            " install a matching version, or build the bundle again"
+        )
     needed = {"golden.safetensors", "guard.safetensors"}
     if {"manifest.json", "manifest.sig"} & set(manifest.members):
         raise BundleFormatError("manifest: it names itself or its signature as a member")

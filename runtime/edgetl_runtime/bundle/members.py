@@ -3,27 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetl_runtime.bundle.container import Bundle
+from edgetl_runtime.bundle.manifest import PROJECTED_STATISTICS, SOURCE_FEATURES, Variant
 from edgetl_runtime.bundle.tensors import pack_tensors, unpack_tensors
-from edgetl_runtime.errors import BundleCorruptError, EdgetlError
-from edgetl_runtime.heads import HEADS, Head, load_head
+from edgetl_runtime.errors import BundleCorruptError, BundleFormatError, EdgetlError
+from edgetl_runtime.heads import HEADS, Head, RandomReLU, load_head
+from edgetl_runtime.heads.ridge_rp import ProjectedHead
+from edgetl_runtime.reservoir import Reservoir
 from edgetl_runtime.statistics import Statistics
 
-__all__ = ["GoldenSamples", "GuardSet", "HeadMember"]
+__all__ = ["GoldenSamples", "GuardSet", "HeadMember", "read_head"]
+
+# A device keeps these in memory, twice while it fits.
+MAX_RESERVOIR_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
 class HeadMember:
-    """`head.<variant>.safetensors`: the source statistics, which head is fitted on them, and that factory head."""
+    """`head.<variant>.safetensors`: the source statistics, which head is fitted on them, and that factory head.
+
+    Two parts are there only for the heads that cannot do without (format 1.1). `projected` are statistics of the
+    source's features behind the head's random layer, as `ridge_rp` needs. `samples` are features of some source
+    samples in float16, of which `softmax`, `mlp` and `knn` are fitted; their numbers are negative. Unlike sums over
+    many samples, a feature can tell much of the very sample that it came from.
+    """
 
     source: Statistics
     head: str
     options: Dict[str, Any]
     factory: Head
+    projected: Optional[Statistics] = None
+    samples: Optional[Reservoir] = None
+
+    @property
+    def carries(self) -> Tuple[str, ...]:
+        """What a manifest says that it holds beyond format 1.0."""
+        parts = ((PROJECTED_STATISTICS, self.projected), (SOURCE_FEATURES, self.samples))
+        return tuple(name for name, part in parts if part is not None)
+
+    @property
+    def layer(self) -> Optional[RandomReLU]:
+        """The random layer of a head that has one."""
+        return self.factory.layer if isinstance(self.factory, ProjectedHead) else None
 
     def pack(self) -> bytes:
         """Bytes of the member."""
@@ -33,8 +59,12 @@ class HeadMember:
             "options": self.options,
             "factory": self.factory.metadata(),
         }
-        tensors = {f"source.{name}": array for name, array in self.source.state().items()}
+        tensors: Dict[str, NDArray[Any]] = {f"source.{name}": array for name, array in self.source.state().items()}
         tensors.update({f"factory.{name}": array for name, array in self.factory.state().items()})
+        for part, held in (("projected", self.projected), ("samples", self.samples)):
+            if held is not None:
+                metadata[part] = held.metadata()
+                tensors.update({f"{part}.{name}": array for name, array in held.state().items()})
         return pack_tensors(tensors, metadata)
 
     @classmethod
@@ -42,23 +72,13 @@ class HeadMember:
         """The record of those bytes; raises BundleCorruptError when it does not fit the variant."""
         tensors, metadata = unpack_tensors(data, what)
         try:
-            if set(metadata) != {"statistics", "head", "options", "factory"}:
-                raise ValueError("it does not hold what a head member holds")
-            if any(not isinstance(metadata[key], dict) for key in ("statistics", "options", "factory")):
-                raise ValueError("statistics, options and factory must be objects")
-            if metadata["head"] not in HEADS:
-                raise ValueError(f"there is no head {metadata['head']!r} here; there are {sorted(HEADS)}")
-            parts: Dict[str, Dict[str, NDArray[Any]]] = {"source": {}, "factory": {}}
-            for name, array in tensors.items():
-                part, _, rest = name.partition(".")
-                parts[part][rest] = array
-            source = Statistics.from_state(parts["source"], metadata["statistics"])
-            factory = load_head(parts["factory"], metadata["factory"])
-            member = cls(source, str(metadata["head"]), dict(metadata["options"]), factory)
-            factory.decision(np.zeros((1, dim), np.float32))
-        except (EdgetlError, AttributeError, KeyError, TypeError, ValueError) as error:
+            member = _head_member(tensors, metadata, dim)
+            member.factory.decision(np.zeros((1, dim), np.float32))
+        except (EdgetlError, AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise BundleCorruptError(f"{what}: {error}; build the bundle again") from error
-        if source.dim != dim or [source.feature_space, factory.feature_space] != [feature_space] * 2:
+        spaces = {member.source.feature_space, member.factory.feature_space}
+        spaces |= {member.projected.feature_space} if member.projected is not None else set()
+        if member.source.dim != dim or spaces != {feature_space}:
             raise BundleCorruptError(f"{what}: its statistics belong to another extractor; build the bundle again")
         return member
 
@@ -106,6 +126,54 @@ class GoldenSamples:
         if not names or any(name not in tensors for name in names):
             raise BundleCorruptError(f"{what}: samples are missing; build the bundle again")
         return cls(tuple(tensors[n] for n in names), _features(tensors, dims, len(names), what), decisions)
+
+
+def read_head(bundle: Bundle, variant: Variant) -> HeadMember:
+    """The head member of a variant, held against the manifest; raises BundleCorruptError, BundleFormatError."""
+    member = HeadMember.unpack(bundle.members[variant.head], variant.head, variant.feature_space, variant.dim)
+    if member.factory.classes != bundle.manifest.classes:
+        raise BundleFormatError(
+            f"{variant.head} knows the classes {list(member.factory.classes)[:8]}, its manifest says"
+            f" {list(bundle.manifest.classes)[:8]}; build the bundle again"
+        )
+    if member.carries != bundle.manifest.carries:
+        raise BundleFormatError(
+            f"{variant.head} carries {list(member.carries)}, its manifest says {list(bundle.manifest.carries)};"
+            " build the bundle again"
+        )
+    return member
+
+
+def _head_member(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any], dim: int) -> HeadMember:
+    head: Any = metadata.get("head")
+    if head not in HEADS:
+        raise ValueError(f"there is no head {head!r} here; there are {sorted(HEADS)}")
+    further = ["projected"] if HEADS[head].projected else [] if HEADS[head].exact else ["samples"]
+    if set(metadata) != {"statistics", "head", "options", "factory", *further}:
+        raise ValueError("it does not hold what a head member holds")
+    if any(not isinstance(metadata[key], dict) for key in ("statistics", "options", "factory", *further)):
+        raise ValueError("statistics, options and factory must be objects")
+    parts: Dict[str, Dict[str, NDArray[Any]]] = {part: {} for part in ("source", "factory", *further)}
+    for name, array in tensors.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = array
+    source = Statistics.from_state(parts["source"], metadata["statistics"])
+    projected = Statistics.from_state(parts["projected"], metadata["projected"]) if "projected" in parts else None
+    samples = Reservoir.from_state(parts["samples"], metadata["samples"]) if "samples" in parts else None
+    factory = load_head(parts["factory"], metadata["factory"])
+    member = HeadMember(source, head, dict(metadata["options"]), factory, projected, samples)
+    if factory.name != head:
+        raise ValueError(f"its factory head is {factory.name!r}, not {head!r}")
+    if projected is not None:
+        width = None if member.layer is None else member.layer.width
+        if projected.dim != width or (projected.classes, projected.count) != (source.classes, source.count):
+            raise ValueError("its projected statistics are not of the same samples behind the same layer")
+    if samples is not None:
+        if samples.dim != dim or set(samples.labels.tolist()) != set(source.classes):
+            raise ValueError(f"its samples must be (N, {dim}) and of every class")
+        if max(samples.numbers) >= 0 or samples.capacity * 2 * dim > MAX_RESERVOIR_BYTES:
+            raise ValueError(f"its samples must have negative numbers and room for {MAX_RESERVOIR_BYTES} bytes at most")
+    return member
 
 
 def _features(

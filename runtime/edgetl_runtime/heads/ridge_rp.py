@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -111,22 +111,29 @@ class ProjectedRegressor:
 
 
 def fit(
-    statistics: Statistics, prior: Optional[Statistics] = None, layer: Optional[RandomReLU] = None, **options: Any
+    statistics: Statistics,
+    prior: Optional[Statistics] = None,
+    layer: Optional[RandomReLU] = None,
+    penalty: Union[str, float] = "gcv",
+    penalties: Optional[Sequence[float]] = None,
+    balanced: bool = False,
+    weight: Optional[float] = None,
 ) -> ProjectedHead:
     """Ridge on one-hot classes from statistics of *projected* features: `statistics.add(layer.apply(x), y)`.
 
-    `layer` comes from `random_layer`; `options` are those of the `ridge` head. Cost: O(D M + M^2 / 2) a
+    `layer` comes from `random_layer`; the other options are those of the `ridge` head. Cost: O(D M + M^2 / 2) a
     sample, O(10 M^3) to fit with "gcv", O(D M + K M) to decide; memory 8 M^2. Exact to merge, to forget and
     in any order, among statistics of the same layer. Sensitive to the scale of features, which the layer
     standardises. McDonnell et al. 2023 (RanPAC).
     """
-    return ProjectedHead(_checked(layer, statistics), ridge.fit(statistics, prior, **options))
+    known = _checked(layer, statistics)
+    return ProjectedHead(known, ridge.fit(statistics, prior, penalty, penalties, balanced, weight))
 
 
 def fit_targets(
     statistics: Statistics, prior: Optional[Statistics] = None, layer: Optional[RandomReLU] = None, **options: Any
 ) -> ProjectedRegressor:
-    """The same for targets (Q)."""
+    """The same for targets (Q); `options` are those of the `ridge` regressor."""
     return ProjectedRegressor(_checked(layer, statistics), ridge.fit_targets(statistics, prior, **options))
 
 
@@ -141,13 +148,14 @@ def load_targets(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]
 
 
 def _split(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any], loader: Any) -> Tuple[RandomReLU, Any]:
-    if "layer" not in metadata:
+    if not isinstance(metadata.get("layer"), dict):
         raise StatisticsError("the metadata of a head behind a random layer names no layer")
-    layer = RandomReLU.from_state(arrays, metadata["layer"])
     inner_arrays = {name: array for name, array in arrays.items() if not name.startswith("layer_")}
     inner = loader(inner_arrays, {key: value for key, value in metadata.items() if key != "layer"})
-    if len(inner.shift) != layer.width:
-        raise StatisticsError(f"the layer makes {layer.width} features, the head takes {len(inner.shift)}")
+    # Before the layer is made: its size comes from arrays that are there, not from a number that somebody wrote.
+    if metadata["layer"].get("width") != len(inner.shift):
+        raise StatisticsError(f"the head takes {len(inner.shift)} features, the layer makes others")
+    layer = RandomReLU.from_state(arrays, metadata["layer"])
     return layer, inner
 
 

@@ -1,0 +1,123 @@
+"""What a device learns, for every head that a bundle can carry."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from edgetl_runtime.bundle.members import HeadMember
+from edgetl_runtime.errors import SampleError
+from edgetl_runtime.heads import HEADS
+from edgetl_runtime.learner import Learner
+
+from tests.runtime.head_members import HEAD_NAMES, REPLAY, digits, member
+
+FEATURES, LABELS = digits()
+SOURCE, LEARNT, ASKED = slice(0, 80), slice(80, 150), slice(150, 200)
+
+
+@pytest.fixture(params=HEAD_NAMES)
+def shipped(request: pytest.FixtureRequest) -> HeadMember:
+    return member(request.param, FEATURES[SOURCE], LABELS[SOURCE])
+
+
+def decisions(learner: Learner) -> np.ndarray:
+    return learner.fit().head.decision(FEATURES[ASKED])
+
+
+def taught(shipped: HeadMember, rows: slice = LEARNT) -> Learner:
+    learner = Learner(shipped)
+    learner.add(FEATURES[rows], LABELS[rows])
+    return learner
+
+
+def test_before_anything_is_learnt_it_is_the_factory_head(shipped: HeadMember) -> None:
+    learner = Learner(shipped)
+    learner.check()
+    assert learner.fit().head is shipped.factory and learner.counts == {}
+    assert np.isfinite(learner.fit().outliers.score(FEATURES[ASKED])).all()
+
+
+def test_what_is_learnt_counts_and_a_new_label_is_a_new_class(shipped: HeadMember) -> None:
+    learner = Learner(shipped)
+    threes = FEATURES[LEARNT][np.array(LABELS[LEARNT]) == "3"]
+    learner.add(threes, ["a three"] * len(threes))
+    head = learner.fit().head
+    assert set(head.classes) == {*shipped.factory.classes, "a three"} and learner.counts == {"a three": len(threes)}
+    assert (head.predict(threes) == "a three").mean() >= 0.8
+
+
+def test_the_same_rows_in_any_calls_end_in_the_same_head_bit_for_bit(shipped: HeadMember) -> None:
+    whole, pieces = taught(shipped), Learner(shipped)
+    for start, end in ((80, 81), (81, 97), (97, 150)):
+        pieces.add(FEATURES[start:end], LABELS[start:end], range(start - 79, end - 79))
+    assert np.array_equal(decisions(whole), decisions(pieces))
+    # And again after a start that reads the rows once more, from the same member.
+    assert np.array_equal(decisions(whole), decisions(taught(shipped)))
+
+
+@pytest.mark.parametrize("name", [name for name in HEAD_NAMES if HEADS[name].exact])
+def test_an_exact_head_is_the_same_in_any_order_and_as_if_it_had_met_all_at_once(name: str) -> None:
+    shipped = member(name, FEATURES[SOURCE], LABELS[SOURCE])
+    learner, other = taught(shipped), Learner(shipped)
+    order = np.argsort(np.array(LABELS[LEARNT]), kind="stable")
+    other.add(FEATURES[LEARNT][order], [LABELS[LEARNT][i] for i in order])
+    first, second = decisions(learner), decisions(other)
+    assert learner.exact and np.abs(first - second).max() <= 1e-9 * np.abs(first).max()
+
+
+def test_ridge_rp_learns_the_sums_of_the_projected_features() -> None:
+    from edgetl_runtime.heads import fit_head
+    from edgetl_runtime.statistics import Statistics
+
+    shipped = member("ridge_rp", FEATURES[SOURCE], LABELS[SOURCE], options={"weight": 1.0})
+    assert shipped.layer is not None and shipped.projected is not None
+    pooled = Statistics(shipped.layer.width, shipped.projected.shift, shipped.source.feature_space)
+    pooled.add(shipped.layer.apply(FEATURES[:150]), LABELS[:150])
+    wanted = fit_head("ridge_rp", pooled, layer=shipped.layer).decision(FEATURES[ASKED])
+    got = decisions(taught(shipped))
+    assert np.abs(got - wanted).max() <= 1e-9 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("name", REPLAY)
+def test_a_replay_head_is_not_exact_and_its_reservoir_stays_in_its_bounds(name: str) -> None:
+    shipped = member(name, FEATURES[SOURCE], LABELS[SOURCE], room=90)
+    held = shipped.samples
+    assert held is not None
+    before = held.state()
+    learner = taught(shipped)
+    assert not learner.exact
+    stored = learner._stored
+    assert stored is not None and len(stored) == stored.capacity == 90
+    assert {*stored.numbers} - {*held.numbers} and {*stored.numbers} & {*held.numbers}
+    # The bundle's own samples stay what they are: forgetting begins with them again.
+    assert all(np.array_equal(array, before[key]) for key, array in held.state().items())
+
+
+@pytest.mark.parametrize("name", REPLAY)
+def test_what_was_forgotten_has_no_part_in_a_replay_head(name: str) -> None:
+    shipped = member(name, FEATURES[SOURCE], LABELS[SOURCE])
+    rest = Learner(shipped)
+    rest.add(FEATURES[100:150], LABELS[100:150], range(21, 71))
+    again = Learner(shipped)
+    again.add(FEATURES[100:150], LABELS[100:150], range(21, 71))
+    assert np.array_equal(decisions(rest), decisions(again))
+    assert rest._stored is not None and not {*range(1, 21)} & {*rest._stored.numbers}
+
+
+def test_probabilities_keep_the_temperature_that_the_host_fitted(shipped: HeadMember) -> None:
+    import dataclasses
+
+    calm = dataclasses.replace(shipped, factory=shipped.factory.with_temperature(7.5))
+    head = taught(calm).fit().head
+    assert head.metadata()["temperature"] == 7.5
+    assert np.array_equal(head.decision(FEATURES[ASKED]), decisions(taught(shipped)))
+
+
+def test_a_bad_feature_is_refused_and_changes_nothing(shipped: HeadMember) -> None:
+    learner = taught(shipped)
+    before = decisions(learner)
+    spoilt = FEATURES[ASKED].copy()
+    spoilt[3, 5] = np.nan
+    with pytest.raises(SampleError):
+        learner.add(spoilt, LABELS[ASKED])
+    assert np.array_equal(decisions(learner), before) and sum(learner.counts.values()) == 70
