@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Mapping, Optional, Sequence, Union
 
-import numpy as np
-
+from edgetl_runtime.blas import limit_blas_threads
+from edgetl_runtime.board import read_machine
 from edgetl_runtime.bundle.container import Bundle, read_bundle
-from edgetl_runtime.bundle.members import GoldenSamples, HeadMember
-from edgetl_runtime.engines import open_engine
-from edgetl_runtime.errors import BundleFormatError, BundleParityError, SampleError, StateError
-from edgetl_runtime.extractor import Extractor
+from edgetl_runtime.bundle.manifest import Variant
+from edgetl_runtime.engines import BuildProgress
+from edgetl_runtime.errors import StateError
 from edgetl_runtime.installation import keep_bundle, make_state_folder, open_installed
-from edgetl_runtime.learner import Learner
+from edgetl_runtime.serving import choose, list_ways
 from edgetl_runtime.session import Session
-from edgetl_runtime.store import open_store
+from edgetl_runtime.store import Store, open_store
 from edgetl_runtime.trust import trusted_keys
 
-__all__ = ["check_golden", "open_session"]
+__all__ = ["open_session"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,17 +29,30 @@ def open_session(
     *,
     allow_unsigned: bool = False,
     trusted: Sequence[bytes] = (),
-    engine: str = "onnxruntime",
+    engine: Optional[str] = None,
     engine_options: Optional[Mapping[str, Any]] = None,
+    variant: Optional[str] = None,
     threads: Optional[int] = None,
+    blas_threads: Optional[int] = 1,
+    build: str = "background",
+    progress: Optional[BuildProgress] = None,
+    board_root: Union[str, Path] = "/",
     read_only: bool = False,
 ) -> Session:
     """Verify a bundle, install it when it is new, recover what was learnt, and check the golden samples.
 
     `bundle` None opens what is installed in `state_dir`. `trusted` are public keys (PEM) beside those that
-    were provisioned in the folder. `engine_options` are those of the engine, such as `provider="cuda"` of
-    onnxruntime. `read_only` predicts beside a process that learns. Raises BundleError,
-    StateError, EngineError, SourceError; the state is as before then.
+    were provisioned in the folder. `read_only` predicts beside a process that learns.
+
+    Which variant runs in which engine is the bundle's plan for this board, first to last until one serves;
+    `engine`, with its `engine_options` such as `provider="cuda"`, and `variant` are your own choice, without another
+    to fall back to. A state that holds learnt samples keeps their variant. `status()` says what serves, what was
+    refused and why. An engine that must be built for minutes is built in the "background" while another serves the
+    same features; `build` "wait" builds it before this returns and tells `progress`, "never" does without it.
+
+    `threads` are the engine's, None those of the board's profile. `blas_threads` limits NumPy's for the whole process,
+    because two of them beside an engine make both many times slower; None leaves them. The board's files are read
+    under `board_root`. Raises BundleError, StateError, EngineError, SourceError; the state is as before then.
     """
     folder = Path(state_dir)
     if bundle is None and not folder.is_dir():  # a mistyped name makes no folder
@@ -58,85 +70,76 @@ def open_session(
             opened = read_bundle(bundle, trusted=keys, allow_unsigned=allow_unsigned)
         if opened.signed_by is None:
             logger.warning("bundle %s is not signed; it was allowed on purpose", opened.manifest.name)
-        variant = opened.manifest.variants[0]
-        store.bind(variant.feature_space, variant.dim, opened.id)
-        member = HeadMember.unpack(opened.members[variant.head], variant.head, variant.feature_space, variant.dim)
-        if member.factory.classes != opened.manifest.classes:
-            raise BundleFormatError(
-                f"{variant.head} knows the classes {list(member.factory.classes)[:8]}, its manifest says"
-                f" {list(opened.manifest.classes)[:8]}; build the bundle again"
-            )
-        loaded = open_engine(
-            engine,
-            opened.members[variant.extractor],
-            threads=threads,
+        machine = read_machine(board_root)
+        board = machine.identity.row
+        held = _held_variant(store, opened, read_only)
+        ways = list_ways(
+            opened.manifest, board, engine=engine, variant=variant, options=engine_options, held=held
+        )
+        for way in ways:
+            if held is not None and way.variant != held:
+                store.bind(way.variant.feature_space, way.variant.dim)  # says why not
+        planned = list_ways(opened.manifest, board)[0].variant
+        serving = choose(
+            opened,
+            ways,
+            threads=threads if threads is not None else (board.threads if board is not None else None),
             cache_dir=folder / "engines",
-            **(engine_options or {}),
+            build=build,
+            progress=progress,
+            is_verified=lambda verified: store.meta("verified") == verified,
+            machine=machine.fingerprint,
+            held=None if held is None or held == planned else _why_held(held, planned),
         )
         try:
-            if loaded.inputs != (variant.input,) or variant.features not in loaded.outputs:
-                raise BundleFormatError(
-                    f"{variant.extractor} takes {loaded.inputs} and gives {loaded.outputs}, its manifest says"
-                    f" {variant.input} and {variant.features}; build the bundle again"
-                )
-            extractor = Extractor(loaded, variant, opened.manifest.preprocess)
-            verified = f"{opened.id} {loaded.description}"
-            known = store.meta("verified") == verified
-            if not known:
-                check_golden(opened, extractor, member)
+            chosen = serving.extractor.variant
             if not read_only:
                 if bundle is not None:
                     keep_bundle(opened, Path(bundle), folder, keys, allow_unsigned)
-                if not known or store.meta("feature_space") != variant.feature_space:
+                if store.meta("verified") != serving.verified or store.meta("feature_space") != chosen.feature_space:
                     store.set_meta(
                         bundle=opened.id,
-                        verified=verified,
-                        feature_space=variant.feature_space,
-                        dim=str(variant.dim),
+                        verified=serving.verified,
+                        feature_space=chosen.feature_space,
+                        variant=chosen.name,
+                        dim=str(chosen.dim),
                     )
-                    store.log_event("install", bundle=opened.id, name=opened.manifest.name, engine=loaded.description)
-            return Session(opened, extractor, store, member)
+                    store.log_event(
+                        "install",
+                        bundle=opened.id,
+                        name=opened.manifest.name,
+                        variant=chosen.name,
+                        engine=serving.extractor.description,
+                    )
+            store.bind(chosen.feature_space, chosen.dim, opened.id)
+            if blas_threads is not None:
+                limit_blas_threads(blas_threads)
+            return Session(opened, serving.extractor, store, serving.member)
         except BaseException:
-            loaded.close()
+            serving.extractor.close()
             raise
     except BaseException:
         store.close()
         raise
 
 
-def check_golden(bundle: Bundle, extractor: Extractor, member: HeadMember) -> Tuple[float, int]:
-    """Run the golden samples: largest relative feature error, and how many were run; or BundleParityError.
+def _held_variant(store: Store, bundle: Bundle, read_only: bool) -> Optional[Variant]:
+    """The variant whose features the state holds; None while nothing was learnt. Raises StateMismatchError."""
+    known = store.meta("feature_space")
+    # Who only reads follows the one who learns.
+    if known is None or (store.generation == 0 and not read_only):
+        return None
+    variants = bundle.manifest.variants
+    for variant in variants:
+        if variant.feature_space == known:
+            return variant
+    same_bundle = store.meta("bundle") == bundle.id
+    for variant in variants:  # the fact is damaged
+        if same_bundle and (len(variants) == 1 or variant.name == store.meta("variant")):
+            return variant
+    store.bind(variants[0].feature_space, variants[0].dim)  # says why not
+    return None
 
-    Asked on the engine that will serve, so a wrong build of an engine is found before it decides anything.
-    """
-    manifest, variant = bundle.manifest, extractor.variant
-    dims = {v.name: v.dim for v in manifest.variants}
-    name = "golden.safetensors"
-    golden = GoldenSamples.unpack(bundle.members[name], name, dims, len(manifest.classes))
-    expected = golden.features[variant.name]
-    try:
-        got = np.stack([extractor.features(sample) for sample in golden.samples])
-    except SampleError as error:
-        raise BundleParityError(f"a golden sample does not go through: {error}; build the bundle again") from error
-    off = float(np.abs(got - expected).max() / max(float(np.abs(expected).max()), 1e-12))
-    if off > variant.feature_tolerance:
-        raise BundleParityError(
-            f"{extractor.description} gives features that are off by {off:.2e} of the largest,"
-            f" {variant.feature_tolerance:.2e} is allowed: this engine would decide wrongly and is not used."
-            " Try another engine or version"
-        )
-    wanted = [manifest.classes[i] for i in golden.decisions]
-    differing = sum(a != b for a, b in zip(member.factory.predict(got), wanted))
-    if differing:
-        raise BundleParityError(
-            f"{extractor.description} decides {differing} of {len(wanted)} golden samples otherwise than the host did;"
-            " it is not used. Try another engine or version"
-        )
-    try:  # learning will fit it again with these very options
-        Learner(member).check()
-    except (TypeError, ValueError) as error:
-        raise BundleFormatError(
-            f"the head {member.head!r} cannot be fitted with the bundle's options {member.options}: {error};"
-            " build the bundle again"
-        ) from error
-    return off, len(wanted)
+
+def _why_held(held: Variant, planned: Variant) -> str:
+    return f"what was learnt here is of the variant {held.name}, which stays; the bundle's plan prefers {planned.name}"

@@ -137,7 +137,7 @@ class Session:
             "variant": self._extractor.variant.name,
             "feature_space": self._extractor.variant.feature_space,
             "dim": self._extractor.variant.dim,
-            "engine": self._extractor.description,
+            **self._extractor.state(),
             "head": self._member.head,
             "generation": generation,
             "classes": {

@@ -100,6 +100,8 @@ def test_the_device_goes_by_the_same_table() -> None:
     for profile in PROFILES:
         row = rows[profile.id]
         assert (row.name, row.reach, row.engines) == (profile.name, profile.reach, profile.engines.value)
+        assert row.threads == (profile.threads.value if profile.threads else None)
+        assert row.workspace_bytes == (profile.workspace_bytes.value if profile.workspace_bytes else None)
         for ours, theirs in (
             (row.p_numbers, profile.p_numbers),
             (row.compatible, profile.compatible),

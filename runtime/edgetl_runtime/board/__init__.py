@@ -8,13 +8,29 @@ from typing import TYPE_CHECKING, Any
 from edgetl_runtime.board.memory import peak_rss_bytes, rss_bytes
 
 if TYPE_CHECKING:
-    from edgetl_runtime.board.facts import BoardFacts, read_board
+    from edgetl_runtime.board.facts import BoardFacts, Machine, read_board, read_machine
     from edgetl_runtime.board.table import BOARDS, BoardRow
 
-__all__ = ["BOARDS", "BoardFacts", "BoardRow", "peak_rss_bytes", "read_board", "rss_bytes"]
+__all__ = [
+    "BOARDS",
+    "BoardFacts",
+    "BoardRow",
+    "Machine",
+    "peak_rss_bytes",
+    "read_board",
+    "read_machine",
+    "rss_bytes",
+]
 
-# A session asks for its memory only; what the doctor reads is loaded when it is asked for.
-_HOMES = {"BOARDS": "table", "BoardFacts": "facts", "BoardRow": "table", "read_board": "facts"}
+# What is asked for every second is loaded at once, the rest when somebody wants it.
+_HOMES = {
+    "BOARDS": "table",
+    "BoardFacts": "facts",
+    "BoardRow": "table",
+    "Machine": "facts",
+    "read_board": "facts",
+    "read_machine": "facts",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import List, Optional, Tuple
@@ -9,11 +10,13 @@ from typing import List, Optional, Tuple
 from edgetl_runtime.board.table import BOARDS, BoardRow
 from edgetl_runtime.board.tree import Tree
 
-__all__ = ["Identity", "identify"]
+__all__ = ["Identity", "fingerprint", "identify"]
 
 # The first is a link to the second, and absolute: a copied tree may hold only one of them.
 _FOLDERS = ("proc/device-tree", "sys/firmware/devicetree/base")
 _P_NUMBER = re.compile(r"p\d{4}-\d{4}")
+# What the kernels of an engine are chosen by: maker, model and instructions of the processor.
+_CPU = re.compile(r"^(?:vendor_id|model name|flags|Features|CPU (?:implementer|part|variant))\s*:.*$", re.M)
 _SOC = re.compile(r"(tegra\d{3}|bcm\d{4})\b")
 
 
@@ -62,6 +65,14 @@ def identify(tree: Tree, memory_bytes: Optional[int]) -> Identity:
             return Identity("cpu", f"the device tree says {said!r}, no board of its own", model, compatible, None, None)
         return Identity(None, f"the device tree says {said!r}, which no profile has", model, compatible, number, soc)
     return _without_device_tree(tree)
+
+
+def fingerprint(tree: Tree) -> str:
+    """12 characters that differ where an engine may compute otherwise: another model of board, CPU or GPU driver."""
+    first = (tree.text("proc/cpuinfo") or "").partition("\n\n")[0]
+    model = next(filter(None, (tree.line(folder + "/model") for folder in _FOLDERS)), "")
+    told = [model, tree.line("proc/driver/nvidia/version") or "", *_CPU.findall(first)]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
 
 
 def _by_memory(rows: List[BoardRow], memory_bytes: Optional[int]) -> Tuple[BoardRow, str]:

@@ -79,7 +79,10 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         help="accept a bundle that nobody signed; otherwise only one signed by a trusted key is",
     )
     command.add_argument(
-        "--engine", default="onnxruntime", help="inference engine: onnxruntime (default), openvino or tensorrt"
+        "--engine", help="inference engine: onnxruntime, openvino, tensorrt (default: the bundle's plan for this board)"
+    )
+    command.add_argument(
+        "--variant", help="build of the extractor, such as fp32 (default: the bundle's plan for this board)"
     )
     command.add_argument("--json", action="store_true", help="print one JSON document")
     command.add_argument("--verbose", action="store_true", help="say more on stderr")

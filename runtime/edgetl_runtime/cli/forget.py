@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from edgetl_runtime.opening import open_session
+from edgetl_runtime.cli.sessions import open_state
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Forget, and print how many samples went."""
-    with open_session(None, args.state, allow_unsigned=args.allow_unsigned, engine=args.engine) as session:
+    with open_state(args) as session:
         count = session.forget(args.sample, label=args.label, source=args.source)
         generation = session.status()["generation"]
     if args.json:

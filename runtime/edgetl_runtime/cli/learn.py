@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Dict, List, Tuple
 
 from edgetl_runtime.cli.images import folder_label, labelled_paths, read_or_skip
+from edgetl_runtime.cli.sessions import open_state
 from edgetl_runtime.errors import EdgetlError, SampleError, SourceError
 from edgetl_runtime.labels import plain_text
-from edgetl_runtime.opening import open_session
 from edgetl_runtime.session import Session
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if args.per_class is not None:
         chosen = _draw(chosen, args.per_class, args.seed)
     learnt: List[Tuple[int, str]] = []
-    with open_session(None, args.state, allow_unsigned=args.allow_unsigned, engine=args.engine) as session:
+    with open_state(args) as session:
         try:
             for start in range(0, len(chosen), _BATCH):
                 learnt += _learn(session, chosen[start : start + _BATCH], args.source)

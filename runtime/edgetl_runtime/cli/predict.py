@@ -8,8 +8,8 @@ import logging
 from typing import Any, Dict, List
 
 from edgetl_runtime.cli.images import folder_label, labelled_paths, read_or_skip
+from edgetl_runtime.cli.sessions import open_state
 from edgetl_runtime.errors import SampleError, SourceError
-from edgetl_runtime.opening import open_session
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
@@ -28,9 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Print one line an image, or the accuracy against the folder names."""
     rows: List[Dict[str, Any]] = []
     skipped = 0
-    with open_session(
-        None, args.state, allow_unsigned=args.allow_unsigned, engine=args.engine, read_only=True
-    ) as session:
+    with open_state(args, read_only=True) as session:
         for path, root in labelled_paths(args.images):
             frame = read_or_skip(path)
             if frame is None:

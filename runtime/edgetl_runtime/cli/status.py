@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from edgetl_runtime.opening import open_session
+from edgetl_runtime.cli.sessions import open_state
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
@@ -19,9 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the status; reading beside a process that learns is fine."""
-    with open_session(
-        None, args.state, allow_unsigned=args.allow_unsigned, engine=args.engine, read_only=True
-    ) as session:
+    with open_state(args, read_only=True) as session:
         status = session.status()
         samples = session.samples() if args.samples else []
     if args.json:
@@ -31,7 +29,11 @@ def run(args: argparse.Namespace) -> int:
         return 0
     bundle = status["bundle"]
     print(f"bundle      {bundle['name']} ({bundle['id'][:12]}), {_signature(bundle['signed_by'])}")
-    print(f"engine      {status['engine']}, {status['dim']} features, head {status['head']}")
+    print(f"engine      {status['variant']} in {status['engine']}, {status['dim']} features, head {status['head']}")
+    for words in status["engines_refused"]:
+        print(f"not used    {words}")
+    if status["variant_held"]:
+        print(f"variant     {status['variant_held']}")
     print(f"generation  {status['generation']}, {status['learnt_samples']} samples learnt here")
     if status["quarantined"]:
         print(f"damaged     {status['quarantined']} stored samples did not match their hash and are not used")

@@ -2,58 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import stat
 import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
-import numpy as np
 import pytest
 from edgetl_runtime.engines import checks
 from edgetl_runtime.engines.cuda_memory import Cuda, load_cudart
-from edgetl_runtime.engines.tensorrt_builder import BuildOptions, Built, PlanError, build_plan
-from edgetl_runtime.engines.tensorrt_engine import open_tensorrt
-from edgetl_runtime.engines.tensorrt_executor import TensorrtEngine, deserialize
-from edgetl_runtime.engines.tensorrt_plans import PlanCache, plan_key
+from edgetl_runtime.engines.tensorrt_builder import BuildOptions, PlanError, build_plan
+from edgetl_runtime.engines.tensorrt_executor import deserialize
 from edgetl_runtime.errors import EngineError, EngineNotBuiltError, EngineUnavailableError
 
+from tests.runtime.engines.opened_tensorrt import GRAPH, Builds, features, opened, right
 from tests.runtime.engines.tensorrt_double import VERSIONS, CudaDouble, tensorrt
 
-GRAPH = checks.TINY_GRAPH
 CHECKS = list(checks.yield_checks(runs=2000))
-
-
-class Builds:
-    """`build_plan` with a double, counting."""
-
-    def __init__(self, trt: Any) -> None:
-        self.trt = trt
-        self.count = 0
-        self.timing: List[bytes] = []
-
-    def __call__(self, graph: bytes, options: BuildOptions, *, folder: Path, stop: Any, **arguments: Any) -> Built:
-        self.count += 1
-        self.timing.append(arguments["timing"])
-        return build_plan(self.trt, graph, options, **arguments)
-
-
-def opened(version: str = "10.3", **options: Any) -> TensorrtEngine:
-    trt = options.pop("trt", None) or tensorrt(version)
-    cuda = options.pop("cuda", None) or CudaDouble()
-    options.setdefault("build", Builds(trt))
-    graph, built = options.pop("graph", GRAPH), options.pop("options", BuildOptions())
-    return open_tensorrt(trt, cuda, graph, built, **options)
-
-
-def features(engine: TensorrtEngine, number: int = 0) -> Any:
-    return engine.run({"image": checks.tiny_samples(number + 1)[number]})["features"]
-
-
-def right(engine: TensorrtEngine) -> bool:
-    expected = checks.expected_features(checks.tiny_samples(1)[0])
-    return bool(np.allclose(features(engine), expected, rtol=1e-4))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -159,110 +123,6 @@ def test_another_gpu_version_option_or_graph_gets_a_plan_of_its_own(tmp_path: Pa
                 assert len(list(tmp_path.glob("*.plan"))) == count
 
 
-def plan_of(folder: Path) -> Path:
-    (plan,) = folder.glob("*.plan")
-    return plan
-
-
-def truncate(plan: Path) -> None:
-    plan.write_bytes(plan.read_bytes()[:-1])
-
-
-def flip(plan: Path) -> None:
-    contents = bytearray(plan.read_bytes())
-    contents[len(contents) // 2] ^= 1
-    plan.write_bytes(bytes(contents))
-
-
-def exchange(plan: Path) -> None:
-    """A plan with a side file that vouches for it, of another key, under this name."""
-    other = plan.with_name("other")
-    cache = PlanCache(other)
-    key = plan_key(hashlib.sha256(b"another graph").hexdigest(), "10.3.0", "8.7", BuildOptions())
-    cache.keep_plan(key, plan.read_bytes())
-    (foreign,) = other.glob("*.plan")
-    foreign.replace(plan)
-    Path(str(foreign) + ".json").replace(str(plan) + ".json")
-    other.rmdir()
-
-
-def empty(plan: Path) -> None:
-    plan.write_bytes(b"")
-
-
-def lose_the_side_file(plan: Path) -> None:
-    Path(str(plan) + ".json").unlink()
-
-
-def lose_the_plan(plan: Path) -> None:
-    plan.unlink()
-
-
-def spoil_the_side_file(plan: Path) -> None:
-    Path(str(plan) + ".json").write_text("[1, 2")
-
-
-def strange_side_file(plan: Path) -> None:
-    Path(str(plan) + ".json").write_text("[]")
-
-
-def link(plan: Path) -> None:
-    elsewhere = plan.with_suffix(".elsewhere")
-    plan.replace(elsewhere)
-    plan.symlink_to(elsewhere)
-
-
-def share(plan: Path) -> None:
-    """A second name, through which another could write."""
-    os.link(str(plan), str(plan.with_suffix(".second")))
-
-
-HARM = [
-    truncate, flip, exchange, empty, lose_the_side_file, lose_the_plan, spoil_the_side_file, strange_side_file, link,
-    share,
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("harm", HARM, ids=lambda harm: str(harm.__name__))
-def test_a_plan_that_differs_in_anything_is_deleted_and_built_again(
-    tmp_path: Path, harm: Callable[[Path], None], caplog: Any
-) -> None:
-    trt = tensorrt("10.3")
-    builds = Builds(trt)
-    opened(trt=trt, build=builds, cache_dir=tmp_path).close()
-    read = trt.read
-    harm(plan_of(tmp_path))
-    engine = opened(trt=trt, build=builds, cache_dir=tmp_path)
-    assert builds.count == 2 and right(engine)
-    assert trt.read == read + 1  # TensorRT saw the new plan only
-    assert "deleted" in caplog.text
-    opened(trt=trt, build=builds, cache_dir=tmp_path)
-    assert builds.count == 2
-
-
-def test_every_flipped_byte_of_a_side_file_is_found_or_harmless(tmp_path: Path) -> None:
-    key = plan_key("ab" * 32, "10.3.0", "8.7", BuildOptions())
-    cache = PlanCache(tmp_path)
-    for i in range(0, 420, 7):
-        cache.keep_plan(key, b"a plan")
-        side = Path(str(plan_of(tmp_path)) + ".json")
-        contents = bytearray(side.read_bytes())
-        contents[i % len(contents)] ^= 1 << i % 8
-        side.write_bytes(bytes(contents))
-        assert cache.load_plan(key) in (None, b"a plan")
-
-
-def test_a_plan_that_tensorrt_does_not_read_is_built_again_once(tmp_path: Path) -> None:
-    opened(cache_dir=tmp_path).close()
-    trt = tensorrt("10.3", unreadable=1)
-    builds = Builds(trt)
-    engine = opened(trt=trt, build=builds, cache_dir=tmp_path)
-    assert builds.count == 1 and right(engine)
-    with pytest.raises(EngineError, match="does not read"):
-        opened(trt=tensorrt("10.3", unreadable=9), cache_dir=tmp_path)
-    assert list(tmp_path.glob("*.part")) == []
-
-
 def test_what_the_build_says_is_in_the_error() -> None:
     def refuse(logger: Any) -> None:
         logger.log(logger.ERROR, "no implementation for Conv_3 [Conv]")
@@ -300,34 +160,10 @@ def test_too_little_memory_is_said_before_a_build_of_minutes(tmp_path: Path, mon
         opened("10.16", cache_dir=tmp_path)
 
 
-def test_a_plan_that_cannot_be_kept_serves_all_the_same(tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
-    def full(self: Any, name: str, contents: bytes) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(PlanCache, "_write", full)
-    assert right(opened(cache_dir=tmp_path))
-    assert "built again at the next start" in caplog.text
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_without_a_folder_it_builds_and_leaves_nothing(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert right(opened())
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_others_may_enter_is_closed_and_a_foreign_one_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "plans"
-    folder.mkdir(mode=0o777)
-    folder.chmod(0o777)
-    assert right(opened(cache_dir=folder))
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    (tmp_path / "link").symlink_to(folder)
-    with pytest.raises(EngineError, match="folder of this user"):
-        opened(cache_dir=tmp_path / "link")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(EngineError, match="cannot be used"):
-        opened(cache_dir=tmp_path / "file")
 
 
 def test_every_failing_cuda_call_is_an_engine_error_that_leaves_nothing() -> None:
