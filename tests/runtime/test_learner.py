@@ -121,3 +121,13 @@ def test_a_bad_feature_is_refused_and_changes_nothing(shipped: HeadMember) -> No
     with pytest.raises(SampleError):
         learner.add(spoilt, LABELS[ASKED])
     assert np.array_equal(decisions(learner), before) and sum(learner.counts.values()) == 70
+
+
+@pytest.mark.parametrize("name", [name for name in HEAD_NAMES if HEADS[name].exact])
+def test_sums_in_place_of_samples_end_in_the_same_head(name: str) -> None:
+    shipped = member(name, FEATURES[SOURCE], LABELS[SOURCE])
+    whole, old, learner = taught(shipped), taught(shipped, slice(80, 110)), Learner(shipped)
+    learner.add_sums(old.sums())
+    learner.add(FEATURES[110:150], LABELS[110:150])
+    first, second = decisions(whole), decisions(learner)
+    assert learner.counts == whole.counts and np.abs(first - second).max() <= 1e-9 * np.abs(first).max()

@@ -76,9 +76,9 @@ class HeadMember:
             member.factory.decision(np.zeros((1, dim), np.float32))
         except (EdgetlError, AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise BundleCorruptError(f"{what}: {error}; build the bundle again") from error
-        spaces = {member.source.feature_space, member.factory.feature_space}
-        spaces |= {member.projected.feature_space} if member.projected is not None else set()
-        if member.source.dim != dim or spaces != {feature_space}:
+        spaces = [member.source.feature_space, member.factory.feature_space]
+        spaces += [] if member.projected is None else [member.projected.feature_space]
+        if member.source.dim != dim or any(space != feature_space for space in spaces):
             raise BundleCorruptError(f"{what}: its statistics belong to another extractor; build the bundle again")
         return member
 

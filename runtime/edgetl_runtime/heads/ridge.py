@@ -74,7 +74,7 @@ def fit(
         gram, gram_sum = moments.gram, moments.sum
     real = effective_count(statistics, prior)
     solution = solve(gram, gram_sum, sums.T, counts, counts, total, penalty, penalties, effective=real)
-    weights = solution.weights.T
+    weights = np.ascontiguousarray(solution.weights.T)
     bias = solution.target_mean - weights @ solution.mean
     # One-hot residuals have a spread well below one: the softmax needs decision values of some size.
     temperature = max(1e-6, float(np.sqrt(solution.residuals.sum() / max(total * len(counts), 1.0))))
@@ -126,7 +126,7 @@ def fit_targets(
     else:
         inverse = np.zeros((0, 0)) if solution.inverse is None else solution.inverse
         spread = _Spread(max(count - solution.freedom, _LEAST_LEFT * count), solution.mean, inverse, count)
-    weights = solution.weights.T
+    weights = np.ascontiguousarray(solution.weights.T)
     return RegressionHead(
         "ridge",
         both.feature_space,
@@ -135,7 +135,7 @@ def fit_targets(
         shift=both.shift,
         noise=solution.residuals / spread.left,
         centre=both.shift + spread.centre,
-        inverse=spread.inverse,
+        inverse=np.ascontiguousarray(spread.inverse),
         count=spread.count,
     )
 

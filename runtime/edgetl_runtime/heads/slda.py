@@ -84,7 +84,8 @@ def discriminant(
     means, total = posterior_means(both, n0, common)
     if weights is None:
         matrix, count, _ = covariance_parts(both, means, shrinkage, trust)
-        weights = count * positive_cholesky(matrix).solve(means.T).T
+        # In the order in which they are stored: a product in another order is rounded otherwise.
+        weights = np.ascontiguousarray(count * positive_cholesky(matrix).solve(means.T).T)
     elif weights.shape != means.shape:
         raise ValueError(f"weights must have shape {means.shape}; got {weights.shape}")
     return Discriminant(both, means, weights, -0.5 * np.einsum("kd,kd->k", means, weights), total)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Callable, Dict, Tuple
 
 import numpy as np
 import pytest
-from edgetl_runtime.bundle import pack_tensors, unpack_tensors
-from edgetl_runtime.bundle.members import GoldenSamples, GuardSet, HeadMember
-from edgetl_runtime.errors import BundleCorruptError
+from edgetl_runtime.bundle import pack_tensors, read_bundle, unpack_tensors
+from edgetl_runtime.bundle.manifest import PROJECTED_STATISTICS, SOURCE_FEATURES
+from edgetl_runtime.bundle.members import GoldenSamples, GuardSet, HeadMember, read_head
+from edgetl_runtime.errors import BundleCorruptError, BundleFormatError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.runtime import golden
+from tests.runtime.head_members import HEAD_NAMES, REPLAY, SPACE, digits, member
 
 VARIANT = golden.bundle().manifest.variants[0]
 CLASSES = len(golden.bundle().manifest.classes)
@@ -165,3 +169,121 @@ def test_no_source_sample_travels_in_the_head() -> None:
     training = json.loads(json.dumps(golden.bundle().manifest.provenance))["dataset"]["training"]
     assert training > max(CLASSES, VARIANT.dim)
     assert all(training not in array.shape for array in tensors.values())
+
+
+# -- heads of format 1.1: their further parts
+
+FEATURES, LABELS = digits(20)
+DIM = FEATURES.shape[1]
+
+
+def unpacked(data: bytes) -> HeadMember:
+    return HeadMember.unpack(data, "head.fp32.safetensors", SPACE, DIM)
+
+
+@lru_cache(maxsize=None)
+def shipped(name: str) -> HeadMember:
+    return member(name, FEATURES, LABELS)
+
+
+@lru_cache(maxsize=None)
+def packed(name: str) -> bytes:
+    return shipped(name).pack()
+
+
+@pytest.mark.parametrize("name", HEAD_NAMES)
+def test_every_head_goes_out_and_comes_in_bit_for_bit(name: str) -> None:
+    read = unpacked(packed(name))
+    assert read.pack() == packed(name) and read.carries == shipped(name).carries
+    assert np.array_equal(read.factory.decision(FEATURES), shipped(name).factory.decision(FEATURES))
+    assert read.carries == {"ridge_rp": (PROJECTED_STATISTICS,)}.get(name, (SOURCE_FEATURES,) * (name in REPLAY))
+
+
+@pytest.mark.parametrize("name", [name for name in HEAD_NAMES if name not in REPLAY])
+def test_only_replay_heads_carry_something_of_a_single_sample(name: str) -> None:
+    tensors, _ = unpack_tensors(packed(name), "head")
+    # Of 200 samples, in 20 features and 10 classes, behind 48 units: what has no side of 200 is a sum.
+    assert all(len(FEATURES) not in array.shape for array in tensors.values())
+
+
+def _samples(tensors: Dict[str, Any], **changes: Any) -> None:
+    tensors.update({f"samples.{key}": change(tensors[f"samples.{key}"]) for key, change in changes.items()})
+
+
+FURTHER_CHANGES: Dict[str, Tuple[str, Callable[[Dict[str, Any], Dict[str, Any]], Any]]] = {
+    "no samples": ("knn", lambda t, m: m.pop("samples")),
+    "samples are a text": ("knn", lambda t, m: m.update(samples="all")),
+    "samples of another format": ("knn", lambda t, m: m["samples"].update(format=2)),
+    "samples of another D": ("knn", lambda t, m: (m["samples"].update(dim=19), _samples(t, features=lambda f: f[:, :19],
+                                                                                         shift=lambda s: s[:19]))),
+    "a class without samples": ("knn", lambda t, m: _samples(t, classes=lambda c: np.minimum(c, 8))),
+    "more classes than there are": ("knn", lambda t, m: _samples(t, classes=lambda c: c + 1)),
+    "numbers that a device gives": ("knn", lambda t, m: _samples(t, numbers=lambda n: -n)),
+    "the same number twice": ("knn", lambda t, m: _samples(t, numbers=lambda n: np.minimum(n, -2))),
+    "room for a gigabyte": ("knn", lambda t, m: m["samples"].update(capacity=2**25)),
+    "room for less than there is": ("knn", lambda t, m: m["samples"].update(capacity=5)),
+    "counts that are texts": ("knn", lambda t, m: m["samples"].update(seen=["many"] * 10)),
+    "features in float32": ("knn", lambda t, m: _samples(t, features=lambda f: f.astype(np.float32))),
+    "classes as floats": ("knn", lambda t, m: _samples(t, classes=lambda c: c.astype(float))),
+    "another factory head": ("softmax", lambda t, m: m["factory"].update(head="ridge")),
+    "no projected statistics": ("ridge_rp", lambda t, m: m.pop("projected")),
+    "projected of other classes": ("ridge_rp", lambda t, m: m["projected"]["classes"].__setitem__(0, "-")),
+    "projected of another space": ("ridge_rp", lambda t, m: m["projected"].update(feature_space="0" * 64)),
+    "projected of fewer samples": ("ridge_rp", lambda t, m: t.update({"projected.counts": t["projected.counts"] / 2,
+                                                                      "projected.count": t["projected.count"] / 2})),
+    "a layer of another width": ("ridge_rp", lambda t, m: m["factory"]["layer"].update(width=47)),
+    "a layer of any width": ("ridge_rp", lambda t, m: m["factory"]["layer"].update(width=2**40)),
+    "a layer of no width": ("ridge_rp", lambda t, m: m["factory"].update(layer=None)),
+    "a layer of another D": ("ridge_rp", lambda t, m: t.update({"factory.layer_shift": np.zeros(3),
+                                                                 "factory.layer_scale": np.ones(3)})),
+    "a layer without scale": ("ridge_rp", lambda t, m: t.update({"factory.layer_scale": np.zeros(DIM)})),
+    "samples in a head of sums": ("slda", lambda t, m: (t.update({"samples.features": np.zeros((1, DIM), np.float16)}),
+                                                         m.update(samples={}))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", list(FURTHER_CHANGES.values()), ids=list(FURTHER_CHANGES))
+def test_further_parts_that_do_not_fit_are_refused(
+    case: Tuple[str, Callable[[Dict[str, Any], Dict[str, Any]], Any]],
+) -> None:
+    name, change = case
+    tensors, metadata = unpack_tensors(packed(name), "head")
+    change(tensors, metadata)
+    with pytest.raises(BundleCorruptError, match=r"head\.fp32\.safetensors"):
+        unpacked(pack_tensors(tensors, metadata))
+
+
+@given(st.sampled_from(["knn", "ridge_rp"]), st.sampled_from(["samples", "projected"]), st.data())
+def test_no_further_metadata_escapes_as_another_error(name: str, part: str, data: st.DataObject) -> None:
+    tensors, metadata = unpack_tensors(packed(name), "head")
+    if part in metadata:
+        key = data.draw(st.sampled_from(sorted(metadata[part])))
+        metadata[part][key] = data.draw(_JSON)
+    with contextlib.suppress(BundleCorruptError):
+        unpacked(pack_tensors(tensors, metadata))
+
+
+@given(st.sampled_from(["knn", "ridge_rp"]), st.sampled_from(["f2", "f4", "f8", "i8"]), st.data())
+def test_no_further_array_escapes_as_another_error(name: str, dtype: str, data: st.DataObject) -> None:
+    tensors, metadata = unpack_tensors(packed(name), "head")
+    chosen = data.draw(st.sampled_from(sorted(tensors)))
+    shape = data.draw(st.sampled_from([(), (0,), (1,), (DIM,), (48, DIM), tensors[chosen].shape]))
+    tensors[chosen] = np.full(shape, data.draw(st.sampled_from([0, 1, 255])), dtype)
+    with contextlib.suppress(BundleCorruptError):
+        unpacked(pack_tensors(tensors, metadata))
+
+
+def test_the_manifest_says_what_the_heads_carry_or_the_bundle_is_refused(tmp_path: Path) -> None:
+    labels = [label for label in golden.labels() if label != "9"]
+    features = np.random.default_rng(0).normal(size=(len(labels), VARIANT.dim)).astype(np.float32)
+    data = {VARIANT.head: member("knn", features, labels).pack()}
+    honest = read_bundle(golden.changed_bundle(tmp_path / "a", data, carries=(SOURCE_FEATURES,)))
+    assert honest.manifest.format == (1, 1) and read_head(honest, VARIANT).carries == (SOURCE_FEATURES,)
+    for carries in ((), (PROJECTED_STATISTICS,), (SOURCE_FEATURES, PROJECTED_STATISTICS)):
+        silent = read_bundle(golden.changed_bundle(tmp_path / "b", data, carries=carries))
+        with pytest.raises(BundleFormatError, match="carries"):
+            read_head(silent, VARIANT)
+    for carries in ((SOURCE_FEATURES,) * 2, ("source-images",)):
+        with pytest.raises(BundleFormatError, match="carry"):
+            read_bundle(golden.changed_bundle(tmp_path / "c", data, carries=carries))
+    assert golden.bundle().manifest.format == (1, 0) and golden.bundle().manifest.carries == ()
