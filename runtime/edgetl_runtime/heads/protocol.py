@@ -80,7 +80,7 @@ class Head(Protocol):
         """The same decisions; probabilities are those of decision / temperature."""
         ...
 
-    def state(self) -> Dict[str, NDArray[np.float64]]:
+    def state(self) -> Dict[str, NDArray[Any]]:
         """Named arrays from which, with `metadata()`, `load_head` makes the same head bit for bit."""
         ...
 
