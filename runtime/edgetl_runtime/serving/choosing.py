@@ -10,7 +10,7 @@ from typing import Callable, List, Optional, Sequence, Tuple
 
 from edgetl_runtime.bundle.container import Bundle
 from edgetl_runtime.bundle.manifest import Variant
-from edgetl_runtime.bundle.members import HeadMember
+from edgetl_runtime.bundle.members import HeadMember, read_head
 from edgetl_runtime.engines import BuildProgress, Engine, open_engine
 from edgetl_runtime.errors import (
     BundleFormatError,
@@ -56,14 +56,7 @@ class _Means:
 
     def member(self, variant: Variant) -> HeadMember:
         """The head of a variant, as the manifest has it; raises BundleError."""
-        bundle = self.bundle
-        member = HeadMember.unpack(bundle.members[variant.head], variant.head, variant.feature_space, variant.dim)
-        if member.factory.classes != bundle.manifest.classes:
-            raise BundleFormatError(
-                f"{variant.head} knows the classes {list(member.factory.classes)[:8]}, its manifest says"
-                f" {list(bundle.manifest.classes)[:8]}; build the bundle again"
-            )
-        return member
+        return read_head(self.bundle, variant)
 
     def load(
         self, way: Way, build: bool, progress: Optional[BuildProgress], stop: Optional[threading.Event] = None
