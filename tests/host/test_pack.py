@@ -20,12 +20,13 @@ from edgetl_runtime.errors import (
     LabelError,
     SourceError,
 )
-from edgetl_runtime.heads import fit_head
+from edgetl_runtime.heads import HEADS, fit_head
 from edgetl_runtime.preprocess import ArrayPreprocess, ImagePreprocess
 from edgetl_runtime.statistics import Statistics
 
 import edgetl
 from edgetl.backbones import from_module
+from edgetl.build_page import build_page
 from edgetl.errors import DatasetError, ParityError, ProfileError
 from tests.runtime import golden
 
@@ -243,7 +244,17 @@ def test_a_network_that_gives_nan_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "options"), [("slda", {"priors": "counts", "n0": 2.0}), ("ncm", {}), ("ridge", {}), ("gaussian_nb", {})]
+    ("head", "options"),
+    [
+        ("slda", {"priors": "counts", "n0": 2.0}),
+        ("ncm", {}),
+        ("ridge", {}),
+        ("gaussian_nb", {}),
+        ("ridge_rp", {"width": 40}),
+        ("softmax", {"tolerance": 1e-3}),
+        ("mlp", {"width": 8, "steps": 40}),
+        ("knn", {"reservoir_bytes": 4096}),
+    ],
 )
 def test_every_head_that_a_bundle_may_carry_learns_on_the_device(
     head: str, options: dict[str, Any], tmp_path: Path
@@ -259,6 +270,14 @@ def test_every_head_that_a_bundle_may_carry_learns_on_the_device(
         assert (factory.generation, learnt.generation) == (0, 2)
         assert "new" in learnt.probabilities and np.isfinite([factory.outlier, learnt.outlier]).all()
         assert abs(sum(learnt.probabilities.values()) - 1) < 1e-9
+    carried = rt.read_bundle(result.path).manifest
+    kind = HEADS[head]
+    assert carried.carries == (("source-features",) if not kind.exact else ("projected-statistics",) * kind.projected)
+    # An older runtime reads whatever it can learn with.
+    assert carried.format == ((1, 1) if carried.carries else (1, 0))
+    assert (result.source_features > 0) == ("source-features" in carried.carries)
+    told = "features of" in build_page(result)
+    assert told == (result.source_features > 0)
 
 
 def command(program: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
