@@ -41,6 +41,8 @@ def run_golden(bundle: Bundle, extractor: Extractor, member: HeadMember, toleran
         got = np.stack([extractor.features(sample) for sample in golden.samples])
     except SampleError as error:
         raise BundleParityError(f"a golden sample does not go through: {error}; build the bundle again") from error
+    if got.shape != expected.shape:
+        raise BundleParityError(f"{extractor.description} gives {got.shape[1:]} features, the bundle says {variant.dim}")
     off = float(np.abs(got - expected).max() / max(float(np.abs(expected).max()), 1e-12))
     wanted = [manifest.classes[i] for i in golden.decisions]
     differing = sum(a != b for a, b in zip(member.factory.predict(got), wanted))

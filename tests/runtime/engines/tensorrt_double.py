@@ -35,11 +35,13 @@ class CudaDouble:
         return 2 if name in self.fail else 0
 
     def cudaStreamCreate(self, stream: Any) -> int:
+        if self._answer("cudaStreamCreate"):
+            return 2
         handle = 0x5000 + len(self.streams)
         self.streams[handle] = []
         stream._obj.value = handle
         STREAMS[handle] = self.streams[handle]
-        return self._answer("cudaStreamCreate")
+        return 0
 
     def cudaStreamDestroy(self, stream: Any) -> int:
         del self.streams[stream.value]
