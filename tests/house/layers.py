@@ -15,10 +15,10 @@ from tests.house.source import Import, Module, called_name, dotted, room_of
 LEVELS = {
     "errors": 0, "types": 0, "numerics": 0, "labels": 0, "moments": 0,
     "statistics": 1, "heads": 1, "adapt": 1, "drift": 1, "guard": 1, "preprocess": 1, "framing": 1,
-    "reservoir": 1, "outliers": 1,
+    "reservoir": 1, "outliers": 1, "windows": 1, "smoothing": 1,
     "bundle": 2, "store": 2, "engines": 2, "sources": 2, "board": 2, "blas": 2, "installation": 2, "trust": 2,
     "extractor": 2, "learner": 2,
-    "session": 3, "opening": 3, "serving": 3, "merging": 3, "doctor": 3,
+    "session": 3, "opening": 3, "serving": 3, "teaching": 3, "merging": 3, "doctor": 3,
     "cli": 4, "__init__": 4, "__main__": 4,
 }  # fmt: skip
 
@@ -29,7 +29,7 @@ SIDEWAYS = {
     ("outliers", "statistics"), ("outliers", "heads"), ("guard", "heads"),
     ("store", "bundle"), ("installation", "bundle"), ("trust", "bundle"), ("trust", "installation"),
     ("extractor", "bundle"), ("extractor", "engines"), ("learner", "bundle"),
-    ("opening", "session"), ("opening", "serving"),
+    ("opening", "session"), ("opening", "serving"), ("session", "teaching"), ("merging", "teaching"),
     ("cli", "__init__"), ("__main__", "cli"),
 }  # fmt: skip
 
