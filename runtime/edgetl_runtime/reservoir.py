@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,7 @@ from edgetl_runtime.errors import LabelError, SampleError, StatisticsError
 from edgetl_runtime.labels import checked_label, checked_labels, label_array, ordered_labels
 from edgetl_runtime.types import Label
 
-__all__ = ["Neighbour", "Reservoir", "ReservoirPair"]
+__all__ = ["Neighbour", "Reservoir", "ReservoirPair", "nearest_rows"]
 
 _FORMAT = 1
 # float16 ends at 65504; larger features are clipped, not turned into infinity.
@@ -243,10 +243,35 @@ class Reservoir:
         # Compared as it would be stored, so that the same sample again is exactly the same.
         wanted = row.clip(-_LARGEST, _LARGEST).astype(np.float16).astype(np.float32) - self._shift
         stored = (self.features if places is None else self._rows[places].astype(np.float32)) - self._shift
-        lengths = np.sqrt(np.einsum("nd,nd->n", stored, stored)) * float(np.sqrt(wanted @ wanted))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            cosines = np.where(lengths > 0, (stored @ wanted) / lengths, (stored == wanted).all(axis=1))
-        return np.asarray(cosines, dtype=np.float64)
+        return _cosines(stored, wanted)
+
+
+def nearest_rows(
+    feature: ArrayLike,
+    blocks: Iterable[Tuple[Sequence[int], Sequence[Label], NDArray[np.float32]]],
+    shift: ArrayLike,
+    count: int = 5,
+) -> Tuple[Neighbour, ...]:
+    """The rows nearest to a feature (D) by cosine about `shift` (D), the nearest first.
+
+    `blocks` are numbers (N), labels (N) and features (N, D): all that is stored may pass, and only `count` stay.
+    """
+    about = np.asarray(shift, dtype=np.float32)
+    wanted = np.asarray(feature, dtype=np.float32) - about
+    best: List[Neighbour] = []
+    for numbers, labels, rows in blocks:
+        cosines = _cosines(np.asarray(rows, dtype=np.float32) - about, wanted)
+        order = np.argsort(-cosines, kind="stable")[:count]
+        best += [Neighbour(int(numbers[i]), labels[i], float(cosines[i])) for i in order]
+        best = sorted(best, key=lambda one: -one.cosine)[:count]
+    return tuple(best)
+
+
+def _cosines(rows: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float64]:
+    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows)) * float(np.sqrt(wanted @ wanted))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosines = np.where(lengths > 0, (rows @ wanted) / lengths, (rows == wanted).all(axis=1))
+    return np.asarray(cosines, dtype=np.float64)
 
 
 @dataclass(frozen=True)

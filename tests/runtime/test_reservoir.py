@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from edgetl_runtime.errors import LabelError, SampleError, StatisticsError
-from edgetl_runtime.reservoir import Reservoir, ReservoirPair
+from edgetl_runtime.reservoir import Reservoir, ReservoirPair, nearest_rows
 
 
 def rng(seed=0):
@@ -120,3 +120,17 @@ def test_no_sample_trains_and_judges():
     assert len(pair.train) + len(pair.judge) == 200
     train = {row.tobytes() for row in pair.train.features}
     assert not any(row.tobytes() in train for row in pair.judge.features)
+
+
+def test_the_nearest_of_all_rows_are_found_however_they_pass_by():
+    rows, labels = rng().normal(size=(50, 6)).astype(np.float32), [f"class {i % 3}" for i in range(50)]
+    shift = rows.mean(axis=0)
+    wanted = nearest_rows(rows[17] + 0.01, [(range(50), labels, rows)], shift, 4)
+    about, one = rows - shift, rows[17] + 0.01 - shift
+    cosines = about @ one / np.linalg.norm(about, axis=1) / np.linalg.norm(one)
+    order = np.argsort(-cosines)[:4]
+    assert [(n.number, n.label) for n in wanted] == [(i, labels[i]) for i in order] and order[0] == 17
+    assert np.allclose([n.cosine for n in wanted], cosines[order], atol=1e-6)
+    blocks = [(range(a, a + 10), labels[a : a + 10], rows[a : a + 10]) for a in range(0, 50, 10)]
+    assert nearest_rows(rows[17] + 0.01, reversed(blocks), shift, 4) == wanted
+    assert nearest_rows(rows[0], [], shift) == ()
