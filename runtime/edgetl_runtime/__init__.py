@@ -10,6 +10,7 @@ with rt.open("birds.edgetl", state_dir="state/") as session:
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any, List
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ __all__ = [
     "open",
     "read_bundle",
 ]
+
+# onnxruntime 1.29 and later report to a server and keep a device id, unless this is set before its first session
+# (microsoft/onnxruntime #27379, #29843). A device that nobody asked phones nobody.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # Loaded when first asked for, so that `import edgetl_runtime` costs next to nothing.
 _HOMES = {
