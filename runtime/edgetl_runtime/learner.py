@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Type, TypeVar, Union
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from edgetl_runtime.bundle.members import HeadMember
+from edgetl_runtime.errors import StatisticsError
 from edgetl_runtime.heads import HEADS, Head, fit_head
 from edgetl_runtime.heads.linear import LinearHead
 from edgetl_runtime.outliers import OutlierScore, fit_outliers
@@ -15,6 +16,8 @@ from edgetl_runtime.reservoir import Reservoir
 from edgetl_runtime.statistics import Statistics, checked_features
 
 __all__ = ["Fitted", "Learner"]
+
+_Part = TypeVar("_Part", Statistics, Reservoir)
 
 
 class Fitted(NamedTuple):
@@ -74,19 +77,32 @@ class Learner:
                 self._stored.add(row[None], [label], self._generator(int(number)), [int(number)])
         self._count += len(rows)
 
-    def sums(self) -> Dict[str, Statistics]:
-        """The additive part of what was learnt, by name: all that an exact head needs. Not a copy."""
-        parts = {"learnt": self._learnt}
+    def sums(self) -> Dict[str, Union[Statistics, Reservoir]]:
+        """What was learnt, by name, without its samples: sums, and the reservoir of a head that has one. Not a copy."""
+        parts: Dict[str, Union[Statistics, Reservoir]] = {"learnt": self._learnt}
         if self._projected is not None:
             parts["projected"] = self._projected
+        if self._stored is not None:
+            parts["stored"] = self._stored
         return parts
 
-    def add_sums(self, sums: Mapping[str, Statistics]) -> None:
-        """Learn what another learner of the same bundle gave as `sums`; raises FeatureSpaceError, KeyError."""
-        learnt = self._learnt + sums["learnt"]
-        projected = None if self._projected is None else self._projected + sums["projected"]
-        self._learnt, self._projected = learnt, projected
-        self._count += round(sums["learnt"].count)
+    def add_sums(self, sums: Mapping[str, Union[Statistics, Reservoir]]) -> None:
+        """Learn what another learner of the same bundle gave as `sums`.
+
+        A reservoir takes the place of the own one, so it must be of what came before anything that was learnt here.
+        Raises FeatureSpaceError, StatisticsError, and KeyError for sums of another head; then nothing was learnt.
+        """
+        learnt = self._learnt + _checked(sums["learnt"], Statistics)
+        projected, stored = self._projected, self._stored
+        if projected is not None:
+            projected = projected + _checked(sums["projected"], Statistics)
+        if stored is not None:
+            held = _checked(sums["stored"], Reservoir)
+            if self._learnt.count or held.dim != stored.dim:
+                raise StatisticsError("a reservoir is taken over before anything is learnt, and of the same features")
+            stored = Reservoir.from_state(held.state(), held.metadata())
+        self._learnt, self._projected, self._stored = learnt, projected, stored
+        self._count = round(learnt.count)
 
     def fit(self) -> Fitted:
         """The head of the source and all that was learnt; the factory head while that is nothing."""
@@ -118,3 +134,9 @@ class Learner:
         """One for each row, so that a start that re-reads the rows draws what was drawn before."""
         space = int.from_bytes(str(self.member.source.feature_space).encode(), "little")
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence([space, number])))
+
+
+def _checked(part: Union[Statistics, Reservoir], kind: Type[_Part]) -> _Part:
+    if not isinstance(part, kind):
+        raise StatisticsError(f"expected {kind.__name__}, got {type(part).__name__}")
+    return part

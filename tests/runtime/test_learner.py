@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from edgetl_runtime.bundle.members import HeadMember
-from edgetl_runtime.errors import SampleError
+from edgetl_runtime.errors import SampleError, StatisticsError
 from edgetl_runtime.heads import HEADS
 from edgetl_runtime.learner import Learner
 
@@ -123,11 +123,22 @@ def test_a_bad_feature_is_refused_and_changes_nothing(shipped: HeadMember) -> No
     assert np.array_equal(decisions(learner), before) and sum(learner.counts.values()) == 70
 
 
-@pytest.mark.parametrize("name", [name for name in HEAD_NAMES if HEADS[name].exact])
-def test_sums_in_place_of_samples_end_in_the_same_head(name: str) -> None:
-    shipped = member(name, FEATURES[SOURCE], LABELS[SOURCE])
+def test_sums_in_place_of_samples_end_in_the_same_head(shipped: HeadMember) -> None:
     whole, old, learner = taught(shipped), taught(shipped, slice(80, 110)), Learner(shipped)
     learner.add_sums(old.sums())
     learner.add(FEATURES[110:150], LABELS[110:150])
     first, second = decisions(whole), decisions(learner)
     assert learner.counts == whole.counts and np.abs(first - second).max() <= 1e-9 * np.abs(first).max()
+    # And the other is still what it was.
+    assert sum(old.counts.values()) == 30
+
+
+def test_sums_of_another_head_are_refused_and_change_nothing() -> None:
+    learners = {name: taught(member(name, FEATURES[SOURCE], LABELS[SOURCE])) for name in ("slda", "ridge_rp", "knn")}
+    for name in ("ridge_rp", "knn"):
+        before = decisions(learners[name])
+        with pytest.raises(KeyError):
+            learners[name].add_sums(learners["slda"].sums())
+        assert np.array_equal(decisions(learners[name]), before) and sum(learners[name].counts.values()) == 70
+    with pytest.raises(StatisticsError, match="before anything"):
+        learners["knn"].add_sums(learners["knn"].sums())
