@@ -269,7 +269,8 @@ def _fill_disk(folder: Path, limit: bool) -> dict[str, Any]:
 
 
 def _opened(state: Path, **options: Any) -> rt.Session:
-    return rt.open(BUNDLE, state, allow_unsigned=True, threads=1, **options)
+    # What is learnt is live at once, so that an answer shows what was learnt.
+    return rt.open(BUNDLE, state, allow_unsigned=True, threads=1, policy="immediate", **options)
 
 
 def _learnt(state: Path) -> Path:

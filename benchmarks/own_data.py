@@ -145,7 +145,7 @@ def _by_command(pool: Path, measured: Path, state: Path, work: Path) -> dict:
     """The same by the device's commands alone: check, learn ten a class, check again."""
     common = ("--state", str(state), "--allow-unsigned", "--json")
     before = _run("edgetl-runtime", "predict", str(measured), "--check", *common)
-    learnt = _run("edgetl-runtime", "learn", str(pool), "--per-class", "10", *common)
+    learnt = _run("edgetl-runtime", "learn", str(pool), "--per-class", "10", "--policy", "immediate", *common)
     after = _run("edgetl-runtime", "predict", str(measured), "--check", *common)
     return {"before": before["accuracy"], "after": after["accuracy"], "learnt": len(learnt["learnt"])}
 

@@ -11,7 +11,8 @@
     │   ├── StateCorruptError         a row does not match its hash
     │   ├── StateMismatchError        it belongs to another bundle
     │   ├── StateBusyError            another process writes it
-    │   └── StateFullError            the disk or the quota is full: nothing was changed
+    │   ├── StateFullError            the disk or the quota is full: nothing was changed
+    │   └── GenerationError           there is no such generation, or it may not go live
     ├── EngineError               an inference engine failed
     │   ├── EngineUnavailableError    it is not installed, or does not load
     │   └── EngineNotBuiltError       it must be built first, which takes minutes, and was not to be
@@ -21,6 +22,7 @@
     ├── FeatureSpaceError         statistics or heads of two feature spaces were mixed
     ├── StatisticsError           an operation that the statistics do not allow; they are unchanged
     └── UnknownSampleError        there is no such sample to forget
+        └── FoldedSampleError         it is part of a sum by now and cannot be forgotten alone
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ __all__ = [
     "EngineNotBuiltError",
     "EngineUnavailableError",
     "FeatureSpaceError",
+    "FoldedSampleError",
+    "GenerationError",
     "LabelError",
     "SampleError",
     "SourceError",
@@ -98,6 +102,10 @@ class StateFullError(StateError):
     """There is no room to store the change; nothing was changed."""
 
 
+class GenerationError(StateError):
+    """There is no such generation, or it may not go live: it turned out worse, or is damaged."""
+
+
 class EngineError(EdgetlError):
     """An inference engine failed."""
 
@@ -132,3 +140,7 @@ class StatisticsError(EdgetlError):
 
 class UnknownSampleError(EdgetlError):
     """There is no such sample, label or source to forget."""
+
+
+class FoldedSampleError(UnknownSampleError):
+    """The quota made a sum of the oldest samples: one of them can no longer be forgotten alone."""

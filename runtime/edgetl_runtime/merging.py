@@ -1,22 +1,23 @@
 """One state from several: what each device learnt, put together exactly, in any order.
 
 Every sample keeps its label and source, so what came from one device can be forgotten again. Learning is a
-sum over samples, so the merged head is the one that a single device would have after meeting them all.
+sum over samples, so the merged head is the one that a single device would have after meeting them all. Live is
+what was live on each device; what a guard has not let through there is judged again here.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import shutil
 from pathlib import Path
-from typing import Dict, Sequence, Tuple, Union
+from typing import Dict, List, Sequence, Tuple, Union
 
 from edgetl_runtime.bundle.container import sync_folder
 from edgetl_runtime.errors import StateError, StateMismatchError
 from edgetl_runtime.installation import adopt_bundle, make_state_folder
-from edgetl_runtime.store import Store, open_store
+from edgetl_runtime.store import GUARD, TRAIN, Folded, Generation, NewSample, Pointer, Store, open_store
 from edgetl_runtime.store.faults import state_os_error
+from edgetl_runtime.teaching import pack_sums, unpack_sums
 
 __all__ = ["merge_states"]
 
@@ -48,7 +49,6 @@ def merge_states(sources: Sequence[Union[str, Path]], out: Union[str, Path]) -> 
 
 
 def _merge(sources: Sequence[Union[str, Path]], target: Path) -> Dict[str, int]:
-    counts: Dict[str, int] = {}
     with contextlib.ExitStack() as opened:
         stores = []
         for folder in sources:
@@ -60,8 +60,7 @@ def _merge(sources: Sequence[Union[str, Path]], target: Path) -> Dict[str, int]:
         merged = open_store(target)
         opened.callback(merged.close)
         merged.bind(space, dim)
-        for folder, store in zip(sources, stores):
-            counts[str(folder)] = _copy(store, merged)
+        counts = dict(zip(map(str, sources), _copy_all(stores, merged, space)))
         merged.set_meta(bundle=bundle_id, feature_space=space, dim=str(dim))
         merged.log_event("merge", samples=counts)
     return counts
@@ -82,13 +81,49 @@ def _common_space(stores: Sequence[Store], sources: Sequence[Union[str, Path]]) 
     return str(first[0]), int(str(first[1]))
 
 
-def _copy(store: Store, merged: Store) -> int:
+def _copy_all(stores: Sequence[Store], merged: Store, space: str) -> List[int]:
+    """What was live on its device first, so that it can be live at once; then what waited to be judged there."""
+    pointers = [store.pointer for store in stores]
+    found = [store.generations.get(pointer.active) for store, pointer in zip(stores, pointers)]
+    uptos = [0 if generation is None else generation.upto for generation in found]
+    folded = [store.folded.get() for store in stores]
+    counts = [0 if one is None else one.samples for one in folded]
+    known = sum(counts)
+    if known:
+        merged.folded.put(_folded_together([one for one in folded if one is not None], space))
+    for number, (store, upto) in enumerate(zip(stores, uptos)):
+        copied = _copy(store, merged, 0, upto, TRAIN)
+        counts[number] += copied
+        known += copied
+    # A sum that was not live as a whole cannot be told apart from what was: then all of it waits.
+    waits = any(one is not None and one.upto > upto for one, upto in zip(folded, uptos))
+    if known and not waits:
+        last = merged.samples.last_id()
+        merged.generations.add(Generation(1, 0, "merged", last, known, space))
+        merged.generations.point(Pointer(active=1, newest=1, since=last))
+    for number, (store, upto) in enumerate(zip(stores, uptos)):
+        counts[number] += _copy(store, merged, upto, 2**62, TRAIN) + _copy(store, merged, 0, 2**62, GUARD)
+    return counts
+
+
+def _copy(store: Store, merged: Store, since: int, upto: int, role: str) -> int:
     count = 0
-    for labels, features, origins in store.load():
-        start = 0
-        for origin, run in itertools.groupby(origins):
-            end = start + len(list(run))
-            merged.add(labels[start:end], features[start:end], origin)
-            start = end
-        count += len(labels)
+    for block in store.samples.load(since, upto):
+        part = block.only(role)
+        # How they were judged was about another head.
+        rows = [NewSample(label, source, role) for label, source in zip(part.labels, part.sources)]
+        merged.samples.add(rows, part.features, 0)
+        count += len(rows)
     return count
+
+
+def _folded_together(parts: Sequence[Folded], space: str) -> Folded:
+    sums = unpack_sums(parts[0])
+    labels = dict(parts[0].labels)
+    for part in parts[1:]:
+        sums = {name: sums[name] + other for name, other in unpack_sums(part).items()}
+        for label, count in part.labels.items():
+            labels[label] = labels.get(label, 0) + count
+    total = sum(part.samples for part in parts)
+    sources = {source for part in parts for source in part.sources}
+    return Folded(total, total, labels, tuple(sorted(sources)), space, pack_sums(sums))

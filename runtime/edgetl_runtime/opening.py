@@ -15,7 +15,7 @@ from edgetl_runtime.errors import StateError
 from edgetl_runtime.installation import keep_bundle, make_state_folder, open_installed
 from edgetl_runtime.serving import choose, list_ways
 from edgetl_runtime.session import Session
-from edgetl_runtime.store import Store, open_store
+from edgetl_runtime.store import QUOTA_BYTES, Store, open_store
 from edgetl_runtime.trust import trusted_keys
 
 __all__ = ["open_session"]
@@ -37,6 +37,8 @@ def open_session(
     build: str = "background",
     progress: Optional[BuildProgress] = None,
     board_root: Union[str, Path] = "/",
+    policy: str = "guarded",
+    quota_bytes: int = QUOTA_BYTES,
     read_only: bool = False,
 ) -> Session:
     """Verify a bundle, install it when it is new, recover what was learnt, and check the golden samples.
@@ -52,7 +54,13 @@ def open_session(
 
     `threads` are the engine's, None those of the board's profile. `blas_threads` limits NumPy's for the whole process,
     because two of them beside an engine make both many times slower; None leaves them. The board's files are read
-    under `board_root`. Raises BundleError, StateError, EngineError, SourceError; the state is as before then.
+    under `board_root`.
+
+    `policy` says what of the learnt goes live: "guarded" when the guard has evidence, "immediate" at once, "manual"
+    when a person says so; `guard.POLICIES` says what each risks. Beyond `quota_bytes` the state drops old events,
+    makes one sum of the oldest samples, and drops old generations.
+
+    Raises BundleError, StateError, EngineError, SourceError; the state is as before then.
     """
     folder = Path(state_dir)
     if bundle is None and not folder.is_dir():  # a mistyped name makes no folder
@@ -114,7 +122,7 @@ def open_session(
             store.bind(chosen.feature_space, chosen.dim, opened.id)
             if blas_threads is not None:
                 limit_blas_threads(blas_threads)
-            return Session(opened, serving.extractor, store, serving.member)
+            return Session(opened, serving.extractor, store, serving.member, policy=policy, quota_bytes=quota_bytes)
         except BaseException:
             serving.extractor.close()
             raise
@@ -127,7 +135,7 @@ def _held_variant(store: Store, bundle: Bundle, read_only: bool) -> Optional[Var
     """The variant whose features the state holds; None while nothing was learnt. Raises StateMismatchError."""
     known = store.meta("feature_space")
     # Who only reads follows the one who learns.
-    if known is None or (store.generation == 0 and not read_only):
+    if known is None or (not store.holds_samples and not read_only):
         return None
     variants = bundle.manifest.variants
     for variant in variants:

@@ -1,53 +1,63 @@
 """A session: one installed bundle, one engine, one learnt state. Sample -> preprocess -> engine -> head -> store.
 
-What is durable is written first; memory follows. The head is refitted when the next prediction needs it, so
-a burst of labels costs one refit.
+A prediction reads one immutable record and waits for nobody: not for a learner, a refit or the disk.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 import time
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional
+from typing import Any, Dict, Iterable, List, Optional, Type
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgetl_runtime.board import rss_bytes
 from edgetl_runtime.bundle.container import Bundle
-from edgetl_runtime.bundle.members import HeadMember
-from edgetl_runtime.errors import LabelError
+from edgetl_runtime.bundle.members import GuardSet, HeadMember
+from edgetl_runtime.errors import EdgetlError, LabelError, StateError
 from edgetl_runtime.extractor import Extractor
+from edgetl_runtime.guard import POLICIES, Verdict
 from edgetl_runtime.labels import plain_text
-from edgetl_runtime.learner import Fitted, Learner
-from edgetl_runtime.store import LearntSample, Store
+from edgetl_runtime.store import QUOTA_BYTES, LearntSample, Store
+from edgetl_runtime.teaching import HistoryEntry, Lineage, SourceSamples, Teacher, told
 from edgetl_runtime.types import Prediction
 
 __all__ = ["Session"]
 
-
-class _Live(NamedTuple):
-    """All that answers a prediction, replaced as a whole so that no answer mixes two generations."""
-
-    fitted: Fitted
-    generation: int
+logger = logging.getLogger(__name__)
 
 
 class Session:
-    """Predicts and learns; made by `opening.open_session` (`edgetl_runtime.open`). Safe to use from several threads."""
+    """Predicts and learns; made by `opening.open_session` (`edgetl_runtime.open`). Safe to use from several threads.
 
-    def __init__(self, bundle: Bundle, extractor: Extractor, store: Store, member: HeadMember) -> None:
+    What is durable is written first; memory follows. Every promotion, roll-back and reversal is one transaction
+    and replaces the live head between two predictions. With `read_only` a session answers from the generation it
+    was opened with until `refresh`. A session does not survive a fork.
+    """
+
+    def __init__(
+        self, bundle: Bundle, extractor: Extractor, store: Store, member: HeadMember,
+        *, policy: str = "guarded", quota_bytes: int = QUOTA_BYTES,
+    ) -> None:  # fmt: skip
+        if policy not in POLICIES:
+            raise StateError(f"there is no policy {policy!r}; choose one of {', '.join(sorted(POLICIES))}")
         manifest = bundle.manifest
         self._name, self._bundle_id, self._signed_by = manifest.name, bundle.id, bundle.signed_by
         self._classes = manifest.classes
         self._extractor = extractor
         self._store = store
         self._member = member
-        with store.view():
-            self._learner = self._recovered()
-            self._generation = store.generation
-        self._live: Optional[_Live] = None
+        self._policy, self._quota_bytes = policy, quota_bytes
         self._lock = threading.RLock()
+        self._process = os.getpid()
+        self._lineage = Lineage(store, member, extractor.variant.feature_space)
+        self._lineage.start()
+        source = _source_samples(bundle, extractor)
+        self._teacher = Teacher(store, self._lineage, member, source, policy, quota_bytes)
+        self._confirmed = not store.writable or not self._lineage.pointer.starts
 
     def preprocess(self, sample: Any) -> NDArray[Any]:
         """The extractor's input tensor for one sample; raises SampleError."""
@@ -60,15 +70,20 @@ class Session:
     def predict(self, sample: Any) -> Prediction:
         """What the live head says of one sample. Changes nothing. Raises SampleError, EngineError."""
         start = time.perf_counter()
+        self._check_process()
         features = self.features(sample)[None]
-        live = self._current()
-        probabilities = live.fitted.head.predict_proba(features)[0]
+        live = self._lineage.live
+        head = live.fitted.head
+        probabilities = head.predict_proba(features)[0]
         outlier = float(live.fitted.outliers.score(features)[0])
-        classes = live.fitted.head.classes
         best = int(np.argmax(probabilities))
+        if not self._confirmed:
+            self._confirmed = True
+            # The disk is not waited for.
+            threading.Thread(target=self._confirm, name="edgetl-confirm", daemon=True).start()
         return Prediction(
-            label=classes[best],
-            probabilities={label: float(p) for label, p in zip(classes, probabilities)},
+            label=head.classes[best],
+            probabilities={label: float(p) for label, p in zip(head.classes, probabilities)},
             outlier=outlier,
             generation=live.generation,
             latency_ms=(time.perf_counter() - start) * 1e3,
@@ -78,14 +93,18 @@ class Session:
         """One Prediction a sample, in order."""
         return [self.predict(sample) for sample in samples]
 
-    def learn(self, sample: Any, label: str, *, source: str = "") -> int:
+    def learn(self, sample: Any, label: str, *, source: str = "", on_purpose: bool = False) -> int:
         """Learn one labelled sample; its id. Durable when it returns. An unknown label makes a new class.
 
-        Raises SampleError, LabelError, StateFullError; then nothing was learnt and nothing lost.
+        Whether it is live then is for the policy to say: with "guarded" a new class is at once, unless it costs the
+        old ones. `on_purpose`: a person gave this label to teach the device, so the first of a class counts
+        like a new one. Raises SampleError, LabelError, StateFullError; then nothing was learnt and nothing lost.
         """
-        return self.learn_many([sample], [label], source=source)[0]
+        return self.learn_many([sample], [label], source=source, on_purpose=on_purpose)[0]
 
-    def learn_many(self, samples: Iterable[Any], labels: Iterable[str], *, source: str = "") -> List[int]:
+    def learn_many(
+        self, samples: Iterable[Any], labels: Iterable[str], *, source: str = "", on_purpose: bool = False
+    ) -> List[int]:
         """Learn N labelled samples in one transaction, all or none; their ids in order."""
         frames = [] if samples is None else list(samples)
         if isinstance(labels, (str, bytes)) or not isinstance(labels, Iterable):
@@ -96,11 +115,11 @@ class Session:
         origin = plain_text(source, "source") if source else ""
         if not names:
             return []
+        self._check_writer()
         features = np.stack([self.features(frame) for frame in frames])
         with self._lock:
-            ids = self._store.add(names, features, origin)
-            self._learner.add(features, names)
-            self._changed()
+            ids = self._teacher.learn(features, names, origin, on_purpose)
+            self._confirm()
         return ids
 
     def forget(
@@ -108,29 +127,74 @@ class Session:
     ) -> int:
         """Remove what was learnt from one sample, label or source, exactly; the number of samples.
 
-        What the bundle brought is not forgotten. Raises UnknownSampleError when there is no such sample.
+        Every generation that had learnt from them is removed too, so no roll-back brings them back; the live one is
+        replaced by one without them. What the bundle brought is not forgotten. Raises UnknownSampleError when
+        there is no such sample, FoldedSampleError when the quota has made a sum of them.
         """
         name = plain_text(label) if label is not None else None
         origin = plain_text(source, "source") if source else source
+        self._check_writer()
         with self._lock:
-            count = self._store.remove(sample_id=sample_id, label=name, source=origin)
-            # Summed again from the rows that are left, not subtracted: exact to the last bit.
-            self._learner = self._recovered()
-            self._changed()
-        return count
+            return self._teacher.forget(sample_id, name, origin)
+
+    # -- generations
+
+    def review(self, accept: bool = False) -> Verdict:
+        """The guard judges now, whether all that was learnt should be live, and does what the policy lets it do.
+
+        `accept` is a person's yes: what the guard asks for is done, and where it is not sure all that was learnt
+        goes live on that person's word.
+        """
+        self._check_writer()
+        with self._lock:
+            return self._teacher.review(accept)
+
+    def rollback(self, to: Optional[int] = None) -> int:
+        """Make an earlier generation live: the one before, or that number, 0 being the factory head; its number.
+
+        What was learnt since is kept and stays a candidate; `forget` removes it. Raises GenerationError for one
+        that is not there, is damaged, or turned out worse.
+        """
+        self._check_writer()
+        with self._lock:
+            self._teacher.rollback(to)
+            return self._lineage.live.generation
+
+    def history(self, newest: int = 100) -> List[HistoryEntry]:
+        """What happened to the head, oldest first, with the guard's evidence."""
+        return told(self._store, newest)
+
+    def refresh(self) -> bool:
+        """With `read_only`: answer from the generation that is live by now; whether that is another one.
+
+        Costs a read of one small row when nothing changed. Predictions never do this by themselves.
+        """
+        self._check_process()
+        with self._lock:
+            return self._lineage.refresh()
+
+    def confirm(self) -> None:
+        """Say that this start went well; the first prediction and the first learnt sample say so by themselves."""
+        self._confirmed = True
+        with self._lock:
+            self._lineage.confirm()
+
+    # -- facts
 
     def samples(self) -> List[LearntSample]:
         """What was learnt on this device and not forgotten, in order of id."""
-        with self._lock:
-            return self._store.samples()
+        return self._store.samples.listed()
 
     def status(self) -> Dict[str, Any]:
         """Plain data about this device's model; cheap enough to ask every second."""
-        with self._lock:
-            # Of the head that answers: beside a process that learns the file may hold more.
-            learnt = self._learner.counts
-            quarantined, generation = self._store.quarantined(), self._generation
+        with self._lock, self._store.view():
+            live, pointer = self._lineage.live, self._lineage.pointer
+            taught = self._teacher.taught()
+            held = self._teacher.held()
+            quarantined = self._store.quarantined()
+            used_bytes = self._store.used_bytes()
             kept_aside = self._store.kept_aside()
+            generations = sorted(self._store.generations.numbers())
         source = dict(zip(self._member.source.classes, (float(n) for n in self._member.source.counts)))
         return {
             "bundle": {"name": self._name, "id": self._bundle_id, "signed_by": self._signed_by},
@@ -139,44 +203,74 @@ class Session:
             "dim": self._extractor.variant.dim,
             **self._extractor.state(),
             "head": self._member.head,
-            "generation": generation,
+            "policy": self._policy,
+            "generation": live.generation,
+            "generations": [0, *generations],
+            "live_samples": live.samples,
+            "waiting_samples": max(0, sum(taught.values()) - live.samples),
+            "guard_samples": held,
+            "learnt_samples": sum(taught.values()) + held,
             "classes": {
-                label: {"source": int(source.get(label, 0)), "learnt": learnt.get(label, 0)}
-                for label in [*self._classes, *sorted(set(learnt) - set(self._classes))]
+                label: {"source": int(source.get(label, 0)), "learnt": taught.get(label, 0)}
+                for label in [*self._classes, *sorted(set(taught) - set(self._classes))]
             },
-            "learnt_samples": sum(learnt.values()),
+            "unconfirmed_starts": pointer.starts,
+            "recovered": self._lineage.recovered,
             "quarantined": quarantined,
             "kept_aside": kept_aside,
+            "quota": {"bytes": self._quota_bytes, "used_bytes": used_bytes},
             "rss_bytes": rss_bytes(),
         }
 
     def close(self) -> None:
         """Release engine and state; harmless when repeated."""
-        with self._lock:
-            self._extractor.close()
-            self._store.close()
+        if os.getpid() != self._process:
+            return
+        self._confirm()
+        self._release()
 
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], *_: object
+    ) -> None:
+        # A start that ended in an exception before it came to an answer has failed.
+        if error is None or isinstance(error, EdgetlError) or self._confirmed:
+            self.close()
+        else:
+            self._release()
 
-    def _changed(self) -> None:
-        self._generation = self._store.generation
-        self._live = None
+    def _release(self) -> None:
+        with self._lock:
+            self._extractor.close()
+            self._store.close()
 
-    def _recovered(self) -> Learner:
-        learner = Learner(self._member)
-        for labels, features, _ in self._store.load():
-            learner.add(features, labels)
-        return learner
-
-    def _current(self) -> _Live:
-        live = self._live
-        if live is None:
+    def _confirm(self) -> None:
+        self._confirmed = True
+        try:
             with self._lock:
-                live = self._live
-                if live is None:
-                    live = self._live = _Live(self._learner.fit(), self._generation)
-        return live
+                self._lineage.confirm()
+        except EdgetlError as error:
+            logger.debug("this start could not be confirmed: %s", error)
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise StateError(
+                f"this session was opened by process {self._process} and this is process {os.getpid()}: a session does"
+                " not survive a fork. Open one in the process that uses it"
+            )
+
+    def _check_writer(self) -> None:
+        self._check_process()
+        if not self._store.writable:
+            raise StateError(f"{self._store.path} was opened for reading only; open the session without read_only")
+
+
+def _source_samples(bundle: Bundle, extractor: Extractor) -> Optional[SourceSamples]:
+    manifest, variant = bundle.manifest, extractor.variant
+    dims = {one.name: one.dim for one in manifest.variants}
+    name = "guard.safetensors"
+    guard = GuardSet.unpack(bundle.members[name], name, dims, len(manifest.classes))
+    labels = [manifest.classes[index] for index in guard.labels.tolist()]
+    return SourceSamples(guard.features[variant.name], labels)

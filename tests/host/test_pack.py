@@ -64,6 +64,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> edgetl.BuildResult:
 
 
 def opened(result: edgetl.BuildResult, state: Path, **options: Any) -> rt.Session:
+    options.setdefault("policy", "immediate")
     return rt.open(result.path, state, allow_unsigned=True, threads=1, **options)
 
 

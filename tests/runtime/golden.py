@@ -44,8 +44,9 @@ def answers() -> Dict[str, Any]:
 
 
 def opened(state: Path, source: Optional[Path] = BUNDLE, **options: Any) -> Session:
-    """A session on the golden bundle, or on another file; it must be closed."""
+    """A session on the golden bundle, or on another file; it must be closed. What it learns is live at once."""
     options.setdefault("threads", 1)
+    options.setdefault("policy", "immediate")
     return open_session(source, state, allow_unsigned=True, **options)
 
 

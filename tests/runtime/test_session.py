@@ -64,9 +64,8 @@ def test_forgotten_is_as_if_never_learnt(which: str, tmp_path: Path) -> None:
         return {"sample": i == 11, "label": LABELS[i] == "9", "source": i % 3 == 1}[which]
 
     with golden.opened(tmp_path / "never") as never, golden.opened(tmp_path / "forgot") as forgot:
-        for i in range(50):
-            if not dropped(i):
-                never.learn(FRAMES[i], LABELS[i], source=str(i % 3))
+        rest = [i for i in range(50) if not dropped(i)]
+        never.learn_many(FRAMES[rest], [LABELS[i] for i in rest])
         ids = [forgot.learn(FRAMES[i], LABELS[i], source=str(i % 3)) for i in range(50)]
         views(forgot)
         what: Dict[str, Any] = {"sample": {"sample_id": ids[11]}, "label": {"label": "9"}, "source": {"source": "1"}}
@@ -204,7 +203,7 @@ def test_without_room_nothing_changes_and_with_room_it_goes_on(tmp_path: Path) -
     """SQLite's own limit stands for the disk here; `make bad-input` fills a real one."""
     with golden.opened(tmp_path / "state") as session:
         session.learn_many(FRAMES[:10], LABELS[:10])
-        connection = session._store._connection
+        connection = session._store.database.connection
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {pages}")
         learnt = 10

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Dict, List, Tuple
 
 from edgetl_runtime.cli.images import folder_label, labelled_paths, read_or_skip
-from edgetl_runtime.cli.sessions import open_state
+from edgetl_runtime.cli.sessions import add_policy, open_state
 from edgetl_runtime.errors import EdgetlError, SampleError, SourceError
 from edgetl_runtime.labels import plain_text
 from edgetl_runtime.session import Session
@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label", help="what all these images show; without it their folder names say so")
     parser.add_argument("--source", default="", help="where they come from, so that all of it can be forgotten at once")
     parser.add_argument("--per-class", type=_positive, metavar="N", help="at most N images a class, drawn at random")
+    parser.add_argument(
+        "--teach", action="store_true",
+        help="a person gives these labels on purpose: the first of a class counts like a new class",
+    )  # fmt: skip
+    add_policy(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the random draw (default 0)")
 
 
@@ -47,12 +52,13 @@ def run(args: argparse.Namespace) -> int:
     with open_state(args) as session:
         try:
             for start in range(0, len(chosen), _BATCH):
-                learnt += _learn(session, chosen[start : start + _BATCH], args.source)
+                learnt += _learn(session, chosen[start : start + _BATCH], args.source, args.teach)
         except EdgetlError:
             if learnt:
                 logger.warning("stopped after %d samples; those are learnt and kept", len(learnt))
             raise
-        generation: int = session.status()["generation"]
+        status = session.status()
+    generation, waiting = int(status["generation"]), int(status["waiting_samples"])
     skipped = len(chosen) - len(learnt)
     if not learnt:
         raise SourceError(f"none of the {skipped} files can be used as an image; nothing was learnt")
@@ -61,16 +67,25 @@ def run(args: argparse.Namespace) -> int:
         counts[label] = counts.get(label, 0) + 1
     if args.json:
         ids = [sample_id for sample_id, _ in learnt]
-        print(json.dumps({"learnt": ids, "labels": counts, "skipped": skipped, "generation": generation}))
+        print(
+            json.dumps(
+                {
+                    "learnt": ids, "labels": counts, "skipped": skipped, "generation": generation,
+                    "waiting_samples": waiting,
+                }
+            )
+        )  # fmt: skip
     else:
         note = f", {skipped} unusable skipped" if skipped else ""
         samples = f"sample {learnt[0][0]}" if len(learnt) == 1 else f"{len(learnt)} samples"
         classes = "1 class" if len(counts) == 1 else f"{len(counts)} classes"
         print(f"learnt {samples} of {classes}{note}; generation {generation}")
+        if waiting:
+            print(f"  {waiting} samples are learnt and not live yet: `edgetl-runtime review` says why")
     return 0
 
 
-def _learn(session: Session, batch: List[Tuple[Path, str]], source: str) -> List[Tuple[int, str]]:
+def _learn(session: Session, batch: List[Tuple[Path, str]], source: str, teach: bool) -> List[Tuple[int, str]]:
     """Id and label of what was learnt, in one transaction; files that cannot be used are said and left out."""
     frames, labels = [], []
     for path, label in batch:
@@ -84,7 +99,7 @@ def _learn(session: Session, batch: List[Tuple[Path, str]], source: str) -> List
             continue
         frames.append(frame)
         labels.append(label)
-    return list(zip(session.learn_many(frames, labels, source=source), labels))
+    return list(zip(session.learn_many(frames, labels, source=source, on_purpose=teach), labels))
 
 
 def _positive(text: str) -> int:

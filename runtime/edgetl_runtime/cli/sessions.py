@@ -7,10 +7,20 @@ from pathlib import Path
 from typing import Optional, Union
 
 from edgetl_runtime.engines import BuildProgress
+from edgetl_runtime.guard import POLICIES
 from edgetl_runtime.opening import open_session
 from edgetl_runtime.session import Session
 
-__all__ = ["open_state"]
+__all__ = ["add_policy", "open_state"]
+
+
+def add_policy(parser: argparse.ArgumentParser) -> None:
+    """The option of the commands that may move the live head."""
+    risks = "; ".join(f"{name}: {policy.risk}" for name, policy in POLICIES.items())
+    parser.add_argument(
+        "--policy", choices=sorted(POLICIES), default="guarded",
+        help=f"what of the learnt goes live (default: %(default)s). {risks}".replace("% ", "%% "),
+    )  # fmt: skip
 
 
 def open_state(
@@ -28,6 +38,7 @@ def open_state(
         allow_unsigned=args.allow_unsigned,
         engine=args.engine,
         variant=args.variant,
+        policy=getattr(args, "policy", "guarded"),
         build=build,
         progress=progress,
         read_only=read_only,

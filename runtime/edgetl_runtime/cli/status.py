@@ -35,6 +35,17 @@ def run(args: argparse.Namespace) -> int:
     if status["variant_held"]:
         print(f"variant     {status['variant_held']}")
     print(f"generation  {status['generation']}, {status['learnt_samples']} samples learnt here")
+    if status["waiting_samples"] or status["guard_samples"]:
+        waiting, held = status["waiting_samples"], status["guard_samples"]
+        print(f"candidate   {waiting} samples are not live yet, {held} are kept to judge heads")
+    kept = ", ".join(str(number) for number in status["generations"])
+    print(f"go back to  {kept} (0 is the factory head)")
+    if status["recovered"]:
+        print(f"recovered   {status['recovered']}")
+    if status["unconfirmed_starts"]:
+        print(f"starts      {status['unconfirmed_starts']} without an answer yet; after 3 the factory head serves")
+    quota = status["quota"]
+    print(f"state       {quota['used_bytes'] / 1e6:.1f} MB of {quota['bytes'] / 1e6:.0f} MB")
     if status["quarantined"]:
         print(f"damaged     {status['quarantined']} stored samples did not match their hash and are not used")
     if status["kept_aside"]:

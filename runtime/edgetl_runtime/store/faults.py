@@ -13,7 +13,10 @@ from edgetl_runtime.errors import StateBusyError, StateCorruptError, StateError,
 __all__ = ["SQLITE_ERRORS", "state_error", "state_os_error"]
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-_DAMAGE = ("not a database", "malformed", "unsupported file format", "no such", "syntax error")
+_DAMAGE = (
+    "not a database", "malformed", "unsupported file format", "no such", "syntax error", "already exists",
+    "duplicate column",
+)  # fmt: skip
 _NEARLY_FULL_BYTES = 128 << 10
 
 

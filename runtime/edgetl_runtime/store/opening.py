@@ -10,21 +10,23 @@ import fcntl
 import logging
 import os
 import sqlite3
-import struct
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Optional
 
 from edgetl_runtime.bundle.container import sync_folder
-from edgetl_runtime.errors import StateBusyError, StateCorruptError, StateError
+from edgetl_runtime.errors import StateBusyError, StateCorruptError, StateError, StateFullError
+from edgetl_runtime.store.ballast import keep_ballast, release_ballast
+from edgetl_runtime.store.database import Database
 from edgetl_runtime.store.faults import SQLITE_ERRORS, state_error, state_os_error
-from edgetl_runtime.store.samples import SCHEMA, SCHEMA_VERSION, STATE_FILE, TABLES, Store, row_intact
+from edgetl_runtime.store.rescue import adopt, put_back, set_aside
+from edgetl_runtime.store.schema import SCHEMA_VERSION, STATE_FILE, TABLES, create_or_migrate
+from edgetl_runtime.store.state import Store
 
 __all__ = ["open_store"]
 
 logger = logging.getLogger(__name__)
 
-_MOST_SET_ASIDE = 3
-_MOST_BYTES = 4 << 30
+_JOURNAL_BYTES = 8 << 20  # what the journal shrinks back to
 _ABSURD_VERSION = 1000  # no release has it, a flipped bit has
 
 
@@ -46,9 +48,15 @@ def open_store(folder: Path, *, read_only: bool = False) -> Store:
     lock = _lock(folder)
     try:
         try:
-            return _open(folder, lock)
+            store = _open(folder, lock)
         except StateCorruptError as error:
-            return _recover(folder, lock, error)
+            store = _recover(folder, lock, error)
+        except StateFullError:
+            if not release_ballast(folder):
+                raise
+            return _open(folder, lock)
+        keep_ballast(folder)
+        return store
     except OSError as error:
         os.close(lock)
         raise state_os_error(error, folder) from error
@@ -81,6 +89,8 @@ def _open(folder: Path, lock: Optional[int]) -> Store:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if tables - {"sqlite_sequence"} if version == 0 else not 0 < version < _ABSURD_VERSION:
             raise StateCorruptError(f"{path} is damaged, or is not the state of a device")
+        if version > SCHEMA_VERSION and _said_version(connection) == str(SCHEMA_VERSION):
+            raise StateCorruptError(f"{path} is damaged: its version changed by itself")
         if version > SCHEMA_VERSION:
             raise StateError(
                 f"{path} has schema {version}, this edgetl-runtime knows {SCHEMA_VERSION}: a newer version wrote it;"
@@ -88,8 +98,11 @@ def _open(folder: Path, lock: Optional[int]) -> Store:
             )
         if lock is not None:
             _make_durable(connection)
-            if version == 0:
-                connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        elif version < SCHEMA_VERSION:
+            connection = _copy(connection)  # a reader may not change the file, and the writer may come much later
+        if version < SCHEMA_VERSION:
+            create_or_migrate(connection, version)
+        if lock is not None:
             sync_folder(folder)  # SQLite does so for its journal only
         if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise StateCorruptError(f"{path} is damaged")
@@ -104,7 +117,23 @@ def _open(folder: Path, lock: Optional[int]) -> Store:
         if isinstance(error, SQLITE_ERRORS):
             raise state_error(error, path) from error
         raise
-    return Store(folder, connection, lock)
+    return Store(Database(folder, connection, lock))
+
+
+def _said_version(connection: sqlite3.Connection) -> Optional[str]:
+    try:
+        rows = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchall()
+    except sqlite3.Error:
+        return None
+    return str(rows[0][0]) if rows else None
+
+
+def _copy(connection: sqlite3.Connection) -> sqlite3.Connection:
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    copy.text_factory = connection.text_factory
+    connection.backup(copy)
+    connection.close()
+    return copy
 
 
 def _mode(path: Path, lock: Optional[int]) -> str:
@@ -122,6 +151,7 @@ def _make_durable(connection: sqlite3.Connection) -> None:
     # Where there is no shared memory SQLite keeps its old journal, which is durable with EXTRA only.
     connection.execute(f"PRAGMA synchronous = {'FULL' if mode == 'wal' else 'EXTRA'}")
     connection.execute("PRAGMA secure_delete = ON")  # what is forgotten leaves no bytes behind
+    connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
 
 
 def _rehearse(connection: sqlite3.Connection) -> None:
@@ -153,78 +183,13 @@ def _lock(folder: Path) -> int:
 
 
 def _recover(folder: Path, lock: int, error: StateCorruptError) -> Store:
-    aside = _set_aside(folder)
+    aside = set_aside(folder)
     store = _open(folder, lock)
     try:
-        facts, rows = _readable(aside)
-        saved = store.adopt(facts, rows, kept_as=aside.name)
+        saved = adopt(store, aside)
     except BaseException:
         store.close()
-        _put_back(aside, folder / STATE_FILE)  # the next start tries again
+        put_back(aside, folder / STATE_FILE)  # the next start tries again
         raise
     logger.error("%s; kept as %s, %d samples saved from it", error, aside, saved)
     return store
-
-
-def _set_aside(folder: Path) -> Path:
-    """Rename a damaged file with its journal; the newest three are kept, number 1 is the newest."""
-    path = folder / STATE_FILE
-    names = [path, *(folder / f"{STATE_FILE}.corrupt-{number}" for number in range(1, _MOST_SET_ASIDE + 1))]
-    for source, target in reversed(list(zip(names, names[1:]))):
-        # The journal goes first: beside a new database it would be taken for its own.
-        for suffix in ("-wal", "-shm", ""):
-            part, moved = Path(f"{source}{suffix}"), Path(f"{target}{suffix}")
-            if part.exists():
-                part.replace(moved)
-            elif moved.exists():
-                moved.unlink()
-    sync_folder(folder)
-    return names[1]
-
-
-def _put_back(aside: Path, path: Path) -> None:
-    for suffix in ("-wal", "-shm"):
-        Path(f"{path}{suffix}").unlink() if Path(f"{path}{suffix}").exists() else None
-    for suffix in ("", "-wal", "-shm"):
-        if Path(f"{aside}{suffix}").exists():
-            Path(f"{aside}{suffix}").replace(f"{path}{suffix}")
-
-
-def _readable(path: Path) -> Tuple[Dict[str, str], Iterator[Tuple[Any, ...]]]:
-    """Facts and intact samples of a damaged file, as far as SQLite can read it, from either end."""
-    if path.stat().st_size < 100:
-        return {}, iter(())
-    try:
-        _fill_up(path)
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        connection.text_factory = lambda data: data.decode("utf-8", "replace")
-        facts = {str(key): str(value) for key, value in connection.execute("SELECT * FROM meta")}
-    except SQLITE_ERRORS:
-        return {}, iter(())
-    return facts, _readable_rows(connection)
-
-
-def _fill_up(path: Path) -> None:
-    """Give a file that was cut short its length back, as zeros: SQLite reads nothing of it otherwise."""
-    with path.open("r+b") as file:
-        header = file.read(100)
-        page_bytes, pages = struct.unpack(">H", header[16:18])[0], struct.unpack(">I", header[28:32])[0]
-        if header[:16] == b"SQLite format 3\0" and path.stat().st_size < page_bytes * pages <= _MOST_BYTES:
-            file.truncate(page_bytes * pages)
-
-
-def _readable_rows(connection: sqlite3.Connection) -> Iterator[Tuple[Any, ...]]:
-    seen = set()
-    try:
-        for order in ("", " DESC"):
-            try:
-                for row in connection.execute(f"SELECT * FROM samples ORDER BY rowid{order}"):
-                    if row[0] in seen:
-                        break
-                    if len(row) == len(TABLES["samples"]) and row_intact(row[2], row[3], row[4], row[6]):
-                        seen.add(row[0])
-                        yield row
-            except SQLITE_ERRORS:
-                continue
-    finally:
-        connection.close()

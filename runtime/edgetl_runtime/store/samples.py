@@ -1,300 +1,187 @@
-"""The rows of a device's state, in one SQLite file.
-
-WAL with `synchronous=FULL`: when a method that changes something returns, a power cut loses nothing of it.
-Every learnt sample is a row with a sha256 of its own, because SQLite pages carry no checksum. The rows are
-the truth; statistics and heads are sums over them. Syntax of SQLite 3.31 (JetPack 5).
-"""
+"""The labelled samples of a device: features, label, source, role, and how they were judged before they taught."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import logging
-import os
-import sqlite3
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetl_runtime.errors import StateError, StateMismatchError, UnknownSampleError
-from edgetl_runtime.store.faults import SQLITE_ERRORS, state_error
+from edgetl_runtime.errors import UnknownSampleError
+from edgetl_runtime.store.database import Database
+from edgetl_runtime.store.quarantine import quarantine
+from edgetl_runtime.store.schema import TABLES, sample_intact, seal
 
-__all__ = ["SCHEMA", "SCHEMA_VERSION", "STATE_FILE", "TABLES", "LearntSample", "Store", "row_intact"]
+__all__ = ["GUARD", "TRAIN", "Block", "LearntSample", "NewSample", "Samples"]
 
-logger = logging.getLogger(__name__)
-
-STATE_FILE = "state.sqlite"
-SCHEMA_VERSION = 1
-TABLES = {
-    "meta": ["key", "value"],
-    "samples": ["id", "generation", "label", "source", "features", "wall_s", "sha256"],
-    "events": ["id", "generation", "kind", "detail", "wall_s"],
-    "quarantine": ["id", "what", "row", "wall_s"],
-}
-SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE samples (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, generation INTEGER NOT NULL, label TEXT NOT NULL,
-    source TEXT NOT NULL, features BLOB NOT NULL, wall_s REAL NOT NULL, sha256 BLOB NOT NULL);
-CREATE TABLE events (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, generation INTEGER NOT NULL, kind TEXT NOT NULL,
-    detail TEXT NOT NULL, wall_s REAL NOT NULL);
-CREATE TABLE quarantine (id INTEGER PRIMARY KEY, what TEXT NOT NULL, row BLOB NOT NULL, wall_s REAL NOT NULL);
-"""
+TRAIN, GUARD = "train", "guard"
+_COLUMNS = ", ".join(TABLES["samples"])
 
 
 @dataclass(frozen=True)
 class LearntSample:
-    """One acknowledged sample, without its features. `generation` is the first that knew it."""
+    """One acknowledged sample, without its features.
+
+    `role` "guard": it judges heads and teaches none. `generation` was live when it came; in rows of version 1 it
+    is the first that knew it.
+    """
 
     id: int
     label: str
     source: str
     generation: int
     wall_s: float
+    role: str = TRAIN
 
 
-class Store:
-    """State of one feature space in one folder; open it with `open_store`."""
+@dataclass(frozen=True)
+class NewSample:
+    """What `Samples.add` takes beside the features; `trial` is JSON, or None where nothing judged it."""
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection, lock: Optional[int]) -> None:
-        self._folder = folder
-        self._connection = connection
-        self._lock = lock
-        self._dim = 0
+    label: str
+    source: str = ""
+    role: str = TRAIN
+    trial: Optional[str] = None
 
-    def bind(self, feature_space: str, dim: int, bundle_id: Optional[str] = None) -> None:
-        """Say which features (D = `dim`) are wanted; StateMismatchError when this state holds others.
 
-        A state that this very bundle was installed in holds its features, whatever a damaged fact says.
-        """
-        known = self.meta("feature_space")
-        same_bundle = bundle_id is not None and self.meta("bundle") == bundle_id
-        if known is not None and known != feature_space and not same_bundle:
-            raise StateMismatchError(
-                f"the state in {self._folder} was learnt with another bundle (feature space {known[:12]}, this bundle"
-                f" has {feature_space[:12]}): their features mean different things. Use another state folder"
-            )
-        self._dim = dim
+class Block(NamedTuple):
+    """N consecutive samples: features (N, D) float32, and N of each of the others."""
 
-    @property
-    def path(self) -> Path:
-        """The SQLite file."""
-        return self._folder / STATE_FILE
+    ids: List[int]
+    labels: List[str]
+    features: NDArray[np.float32]
+    sources: List[str]
+    roles: List[str]
+    trials: List[Optional[str]]
 
-    @property
-    def generation(self) -> int:
-        """The number of the live generation; 0 is the factory head."""
-        try:
-            return int(self.meta("generation") or 0)
-        except ValueError:  # damaged; every change also wrote an event
-            return int(self._query("SELECT COALESCE(MAX(generation), 0) FROM events")[0][0])
+    def only(self, role: str) -> Block:
+        """Those of one role."""
+        keep = [position for position, own in enumerate(self.roles) if own == role]
+        if len(keep) == len(self.ids):
+            return self
+        lists = (self.ids, self.labels, self.sources, self.roles, self.trials)
+        ids, labels, sources, roles, trials = ([values[i] for i in keep] for values in lists)
+        return Block(ids, labels, self.features[keep], sources, roles, trials)  # type: ignore[arg-type]
 
-    def meta(self, key: str) -> Optional[str]:
-        """A value that `set_meta` stored, or None."""
-        rows = self._query("SELECT value FROM meta WHERE key = ?", (key,))
-        return str(rows[0][0]) if rows else None
 
-    def set_meta(self, **values: str) -> None:
-        """Store small facts about this state, all or none."""
-        with self._change():
-            self._put_meta(values)
+class Samples:
+    """The table `samples`."""
 
-    def log_event(self, kind: str, **detail: Any) -> None:
-        """Add to the history that a person reads."""
-        with self._change():
-            self._event(self.generation, kind, detail, time.time())
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.dim = 0
 
-    def add(self, labels: Sequence[str], features: NDArray[np.float32], source: str) -> List[int]:
-        """Make samples (features (N, D) float32) durable as one new generation; ids in the same order."""
-        wall_s = time.time()
+    def add(self, samples: Sequence[NewSample], features: NDArray[np.float32], generation: int) -> List[int]:
+        """Store N samples with features (N, D), met while `generation` was live; their ids, in order."""
+        now = time.time(), time.monotonic()
         ids = []
-        with self._change():
-            generation = self.generation + 1
-            for label, row in zip(labels, features):
+        with self._database.change():
+            number = self._last_id()
+            for sample, row in zip(samples, features):
+                number += 1
                 blob = np.ascontiguousarray(row, dtype="<f4").tobytes()
-                cursor = self._connection.execute(
-                    "INSERT INTO samples (generation, label, source, features, wall_s, sha256)"
-                    " VALUES (?, ?, ?, ?, ?, ?)",
-                    (generation, label, source, blob, wall_s, _digest(label, source, blob)),
-                )
-                ids.append(int(cursor.lastrowid or 0))
-            self._event(generation, "learn", {"first": ids[0], "last": ids[-1], "count": len(ids)}, wall_s)
-            self._put_meta({"generation": str(generation)})
+                _insert(self._database, (number, generation, sample.label, sample.source, blob, now[0]),
+                        (sample.role, sample.trial, now[1]))  # fmt: skip
+                ids.append(number)
         return ids
 
-    def remove(
-        self, *, sample_id: Optional[int] = None, label: Optional[str] = None, source: Optional[str] = None
-    ) -> int:
-        """Delete samples for good, as one new generation; how many. Their bytes are overwritten.
+    def insert_intact(self, row: Sequence[Any]) -> bool:
+        """Take over a row, hash and all, that was found intact elsewhere; False when its id is taken."""
+        marks = ", ".join("?" * len(row))
+        cursor = self._database.execute(f"INSERT OR IGNORE INTO samples ({_COLUMNS}) VALUES ({marks})", row)
+        return cursor.rowcount > 0
 
-        Exactly one of the three selects. Raises UnknownSampleError when nothing matches.
-        """
+    def find(
+        self, *, sample_id: Optional[int] = None, label: Optional[str] = None, source: Optional[str] = None
+    ) -> List[int]:
+        """Ids that one of the three selects; raises UnknownSampleError when nothing matches."""
         chosen = [(k, v) for k, v in (("id", sample_id), ("label", label), ("source", source)) if v is not None]
         if len(chosen) != 1:
             raise UnknownSampleError("say what to forget: exactly one of sample_id, label, source")
         column, value = chosen[0]
         if isinstance(value, int) and not 0 < value < 2**63:
             raise UnknownSampleError(f"no learnt sample has id {value}; an id is what `learn` returned")
-        with self._change():
-            count = self._connection.execute(f"DELETE FROM samples WHERE {column} = ?", (value,)).rowcount
-            if not count:
-                raise UnknownSampleError(
-                    f"no learnt sample has {column} {value!r}; nothing was forgotten."
-                    " `edgetl-runtime status --samples` lists what there is"
-                )
-            generation = self.generation + 1
-            self._event(generation, "forget", {column: value, "count": count}, time.time())
-            self._put_meta({"generation": str(generation)})
-        with contextlib.suppress(sqlite3.Error):  # a reader may hold the journal: then a later checkpoint does it
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return count
+        rows = self._database.query(f"SELECT id FROM samples WHERE {column} = ? ORDER BY id", (value,))
+        if not rows:
+            raise UnknownSampleError(
+                f"no learnt sample has {column} {value!r}; nothing was forgotten."
+                " `edgetl-runtime status --samples` lists what there is"
+            )
+        return [int(number) for (number,) in rows]
 
-    def adopt(self, facts: Mapping[str, str], rows: Iterable[Tuple[Any, ...]], kept_as: str) -> int:
-        """Take over what was readable of a damaged file, kept under that name; how many samples.
+    def delete(self, ids: Sequence[int]) -> None:
+        """Delete samples for good; their bytes are overwritten."""
+        with self._database.change():
+            for number in ids:
+                self._database.execute("DELETE FROM samples WHERE id = ?", (number,))
 
-        Without the fact of the feature space nobody knows what the features mean, so no row is taken.
+    def release(self, number: int) -> None:
+        """Give a sample of the guard back to training."""
+        with self._database.change():
+            rows = self._database.query(f"SELECT {_COLUMNS} FROM samples WHERE id = ?", (number,))
+            if not rows or not sample_intact(rows[0]):
+                return
+            *first, _, _, trial, mono_s = rows[0]
+            self.delete([number])
+            _insert(self._database, first, (TRAIN, trial, mono_s))
+
+    def load(
+        self, since: int = 0, upto: int = 2**62, without: Sequence[int] = (), block: int = 512
+    ) -> Iterator[Block]:
+        """The intact samples with since < id <= upto in order of id, in blocks of at most that many.
+
+        A row that does not match its hash is moved to quarantine and reported.
         """
-        keep = {key: facts[key] for key in ("bundle", "feature_space", "dim") if key in facts}
-        saved = 0
-        with self._change():
-            last = int(facts["generation"]) if facts.get("generation", "").isdigit() else 0
-            for row in rows if "feature_space" in keep else ():
-                saved += self._connection.execute(
-                    "INSERT OR IGNORE INTO samples (id, generation, label, source, features, wall_s, sha256)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    row,
-                ).rowcount
-                last = max(last, row[1] if isinstance(row[1], int) else 0)
-            self._put_meta({**keep, "generation": str(last + 1)})
-            self._event(last + 1, "state_corrupt", {"kept_as": kept_as, "saved": saved}, time.time())
-        return saved
-
-    @contextlib.contextmanager
-    def view(self) -> Iterator[None]:
-        """All that is read in the block belongs together, also beside a process that learns."""
-        if self._lock is not None:
-            yield  # alone: nobody else can change anything
-            return
-        self._query("BEGIN")
-        try:
-            yield
-        finally:
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.execute("ROLLBACK")
-
-    def load(self, block: int = 512) -> Iterator[Tuple[List[str], NDArray[np.float32], List[str]]]:
-        """All samples in order of id, as blocks of labels, features (N <= block, D) and sources.
-
-        A row that does not match its hash is moved to quarantine and reported, never used, never deleted.
-        """
-        last = -(2**63)
+        last, left_out = since, set(without)
         while True:
-            rows = self._query(
-                "SELECT id, label, source, features, sha256 FROM samples WHERE id > ? ORDER BY id LIMIT ?",
-                (last, block),
+            rows = self._database.query(
+                f"SELECT {_COLUMNS} FROM samples WHERE id > ? AND id <= ? ORDER BY id LIMIT ?", (last, upto, block)
             )
             if not rows:
                 return
-            last = rows[-1][0]
-            good = []
-            for row in rows:
-                if row_intact(*row[1:]) and len(row[3]) == 4 * self._dim:
-                    good.append(row)
-                else:
-                    self._quarantine(row[0])
+            last = int(rows[-1][0])
+            good = [row for row in rows if self._usable(row, left_out)]
             if good:
-                yield [row[1] for row in good], self._matrix([row[3] for row in good]), [row[2] for row in good]
+                features = np.frombuffer(b"".join(row[4] for row in good), dtype="<f4").reshape(len(good), self.dim)
+                yield Block(
+                    [row[0] for row in good], [row[2] for row in good], features.astype(np.float32),
+                    [row[3] for row in good], [row[7] for row in good], [row[8] for row in good],
+                )  # fmt: skip
 
-    def samples(self) -> List[LearntSample]:
-        """What was learnt, in order of id."""
-        rows = self._query("SELECT id, label, source, generation, wall_s FROM samples ORDER BY id")
+    def listed(self) -> List[LearntSample]:
+        """All samples without their features, in order of id."""
+        rows = self._database.query("SELECT id, label, source, generation, wall_s, role FROM samples ORDER BY id")
         return [LearntSample(*row) for row in rows]
 
-    def quarantined(self) -> int:
-        """Number of rows that were found damaged and set aside."""
-        return int(self._query("SELECT COUNT(*) FROM quarantine")[0][0])
+    def counts(self) -> Dict[Tuple[str, str], int]:
+        """How many there are of each (role, label)."""
+        rows = self._database.query("SELECT role, label, COUNT(*) FROM samples GROUP BY role, label")
+        return {(str(role), str(label)): int(count) for role, label, count in rows}
 
-    def kept_aside(self) -> List[str]:
-        """Names of damaged state files that are kept in the folder."""
-        return sorted(path.name for path in self._folder.glob(f"{STATE_FILE}.corrupt-?"))
+    def last_id(self) -> int:
+        """The id that was given last; ids are never given twice."""
+        with self._database.view():
+            return self._last_id()
 
-    def close(self) -> None:
-        """Release the file and the writer's lock; harmless when repeated."""
-        with contextlib.suppress(sqlite3.Error):
-            self._connection.close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+    def _last_id(self) -> int:
+        rows = self._database.query("SELECT seq FROM sqlite_sequence WHERE name = 'samples'")
+        held = self._database.query(
+            "SELECT MAX(COALESCE((SELECT MAX(id) FROM samples), 0), COALESCE((SELECT MAX(upto) FROM statistics), 0))"
+        )[0][0]
+        given = rows[0][0] if rows and isinstance(rows[0][0], int) else 0
+        return max(int(given), int(held), 0)
 
-    def _quarantine(self, sample_id: int) -> None:
-        logger.error("state %s: sample %d does not match its hash; set aside, not used", self.path, sample_id)
-        if self._lock is None:
-            return
-        with self._change():
-            self._connection.execute(
-                "INSERT OR REPLACE INTO quarantine (id, what, row, wall_s)"
-                " SELECT id, COALESCE(label || char(10) || source, ''), COALESCE(features, ''), ? FROM samples"
-                " WHERE id = ?",
-                (time.time(), sample_id),
-            )
-            self._connection.execute("DELETE FROM samples WHERE id = ?", (sample_id,))
-            # The head is another one without it, so it gets a number of its own.
-            generation = self.generation + 1
-            self._event(generation, "quarantine", {"id": sample_id}, time.time())
-            self._put_meta({"generation": str(generation)})
-
-    def _matrix(self, blobs: Sequence[bytes]) -> NDArray[np.float32]:
-        return np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), self._dim).astype(np.float32)
-
-    def _put_meta(self, values: Mapping[str, str]) -> None:
-        self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
-
-    def _event(self, generation: int, kind: str, detail: Mapping[str, Any], wall_s: float) -> None:
-        self._connection.execute(
-            "INSERT INTO events (generation, kind, detail, wall_s) VALUES (?, ?, ?, ?)",
-            (generation, kind, json.dumps(detail, sort_keys=True), wall_s),
-        )
-
-    def _query(self, sql: str, values: Sequence[Any] = ()) -> List[Tuple[Any, ...]]:
-        try:
-            return self._connection.execute(sql, values).fetchall()
-        except SQLITE_ERRORS as error:
-            raise state_error(error, self.path) from error
-
-    @contextlib.contextmanager
-    def _change(self) -> Iterator[None]:
-        """One transaction: durable when the block ends, or nothing at all."""
-        if self._lock is None:
-            raise StateError(f"{self.path} was opened for reading only; open the session without read_only")
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
-                raise
-        except SQLITE_ERRORS as error:
-            raise state_error(error, self.path) from error
-
-
-def row_intact(label: Any, source: Any, blob: Any, digest: Any) -> bool:
-    """Does a stored sample match the hash that was stored with it?"""
-    if not (isinstance(label, str) and isinstance(source, str) and isinstance(blob, bytes)):
+    def _usable(self, row: Sequence[Any], left_out: Set[int]) -> bool:
+        if row[0] in left_out:
+            return False
+        if sample_intact(row) and len(row[4]) == 4 * self.dim:
+            return True
+        quarantine(self._database, "samples", row[0], f"sample {row[0]}")
         return False
-    return bool(digest == _digest(label, source, blob))
 
 
-def _digest(label: str, source: str, blob: bytes) -> bytes:
-    digest = hashlib.sha256()
-    for part in (label.encode("utf-8"), source.encode("utf-8"), blob):
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
-    return digest.digest()
+def _insert(database: Database, first: Sequence[Any], rest: Sequence[Any]) -> None:
+    row = (*first, seal("samples", (*first, *rest)), *rest)
+    database.execute(f"INSERT INTO samples ({_COLUMNS}) VALUES ({', '.join('?' * len(row))})", row)

@@ -1,0 +1,40 @@
+"""`edgetl-runtime history`."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+
+from edgetl_runtime.cli.sessions import open_state
+
+__all__ = ["EXAMPLE", "add_arguments", "run"]
+
+EXAMPLE = "edgetl-runtime history --state state/\n  edgetl-runtime history --last 5 --json --state state/"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of this command."""
+    parser.add_argument("--last", type=_positive, default=20, metavar="N", help="so many entries (default %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what happened, oldest first; reading beside a process that learns is fine."""
+    with open_state(args, read_only=True) as session:
+        entries = session.history(args.last)
+        live = session.status()["generation"]
+    if args.json:
+        print(json.dumps({"generation": live, "history": [entry.__dict__ for entry in entries]}))
+        return 0
+    for entry in entries:
+        # The clock of a device may be wrong; the order is that of the entries.
+        when = datetime.datetime.fromtimestamp(entry.wall_s).strftime("%Y-%m-%d %H:%M")
+        print(f"{when}  {entry.words}")
+    print(f"live now: {f'generation {live}' if live else 'the factory head'}")
+    return 0
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1; got {text!r}")
+    return int(text)

@@ -1,0 +1,109 @@
+"""What happened to a device's head, in words that a field engineer understands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, Tuple
+
+from edgetl_runtime.store import Event, Store
+
+__all__ = ["KINDS", "HistoryEntry", "told"]
+
+KINDS = (
+    "install", "promote", "reversal", "rollback", "forget", "merge", "verdict", "quota", "recovered", "state_corrupt",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One thing that happened: `generation` was live after it, `words` say it, `evidence` is the guard's, as data."""
+
+    generation: int
+    kind: str
+    wall_s: float
+    words: str
+    evidence: Dict[str, Any] = field(default_factory=dict)
+
+
+def told(store: Store, newest: int = 100) -> List[HistoryEntry]:
+    """The newest entries of the history, oldest first."""
+    return [_entry(event) for event in store.facts.events(KINDS, newest)]
+
+
+def _entry(event: Event) -> HistoryEntry:
+    verdict = event.detail.get("verdict")
+    evidence = dict(verdict.get("evidence", {})) if isinstance(verdict, dict) else {}
+    return HistoryEntry(event.generation, event.kind, event.wall_s, _words(event), evidence)
+
+
+def _words(event: Event) -> str:
+    detail = event.detail
+    live = _named(event.generation)
+    if event.kind == "promote":
+        known = f"it learnt from {detail.get('samples', '?')} samples here"
+        return f"{live} went live: {known}. {_reasoned(detail)}"
+    if event.kind == "reversal":
+        return f"went back from {_named(detail.get('from'))} to {live}, by itself. {_reasoned(detail)}"
+    if event.kind == "rollback":
+        return f"went back from {_named(detail.get('from'))} to {live}, because a person said so"
+    if event.kind == "verdict":
+        return f"{live} stays. {_reasoned(detail)}"
+    if event.kind == "forget":
+        gone = detail.get("generations_removed") or []
+        also = f"; generations that knew them are gone: {', '.join(map(str, gone))}" if gone else ""
+        return f"forgot {_what(detail)}: {detail.get('count', '?')} samples{also}; {live} is live"
+    if event.kind == "merge":
+        return f"made of the states of {len(detail.get('samples', {}))} devices"
+    if event.kind == "quota":
+        gone = ", ".join(f"{count} {_QUOTA.get(kind, kind)}" for kind, count in detail.get("gone", {}).items())
+        return f"the quota made room: {gone}"
+    if event.kind == "recovered":
+        return f"recovered at a start: {detail.get('reason', '')}"
+    if event.kind == "state_corrupt":
+        return f"the state file was damaged and is kept as {detail.get('kept_as')}; saved {detail.get('saved')} samples"
+    return f"installed {detail.get('name', '')} ({str(detail.get('bundle', ''))[:12]}) in {detail.get('engine', '')}"
+
+
+_QUOTA = {"events": "old events", "folded": "old samples summed up", "generations": "old generations"}
+
+
+def _named(number: Any) -> str:
+    return "the factory head" if number == 0 else f"generation {number}"
+
+
+def _what(detail: Mapping[str, Any]) -> str:
+    for key, name in (("id", "sample"), ("label", "label"), ("source", "source")):
+        if key in detail:
+            return f"{name} {detail[key]}"
+    return "something"
+
+
+def _reasoned(detail: Mapping[str, Any]) -> str:
+    """The guard's reason, and what the source classes gain or suffer."""
+    verdict = detail.get("verdict")
+    if not isinstance(verdict, dict):
+        return ""
+    return ". ".join(part for part in (str(verdict.get("reason", "")), *_on_source(verdict)) if part)
+
+
+def _on_source(verdict: Mapping[str, Any]) -> List[str]:
+    check = verdict.get("evidence", {}).get("source")
+    if not isinstance(check, dict) or not sum(check.get("counts", [])):
+        return []
+    total = sum(check["counts"])
+    right = {
+        name: sum(n * (1.0 - loss) for n, loss in zip(check["counts"], check[name]))
+        for name in ("factory", "champion", "challenger")
+    }
+    words = (
+        f"on {total} samples of the source the candidate is right in {round(right['challenger'])}, the live head in"
+        f" {round(right['champion'])}, the factory head in {round(right['factory'])}"
+    )
+    rows: List[Tuple[float, str, int]] = [
+        (n * (after - before), str(label), n)
+        for label, n, before, after in zip(check["classes"], check["counts"], check["factory"], check["challenger"])
+    ]
+    worst = max(rows, default=(0.0, "", 0))
+    if worst[0] > 0:
+        return [words, f"class {worst[1]} suffers most: {round(worst[0])} of {worst[2]} more are wrong"]
+    return [words, "no class suffers"]

@@ -1,0 +1,141 @@
+"""What the guard is shown: the losses of each head on samples that have not taught it, and on the source."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl_runtime.guard import Guard, SourceCheck, Trial, Verdict, source_check
+from edgetl_runtime.learner import Fitted
+from edgetl_runtime.store import Store
+from edgetl_runtime.teaching.lineage import Lineage
+
+__all__ = ["Judge", "SourceSamples", "stored_trial"]
+
+logger = logging.getLogger(__name__)
+
+Losses = NDArray[np.float64]
+
+
+class SourceSamples(NamedTuple):
+    """The guard set of the bundle: features (N, D) and labels (N) of the source, which no head was trained on."""
+
+    features: NDArray[np.float32]
+    labels: Sequence[str]
+
+
+class Judge:
+    """The guard of one session, with the heads that it compares. Not safe between threads."""
+
+    def __init__(self, store: Store, lineage: Lineage, source: Optional[SourceSamples], policy: str) -> None:
+        self._store, self._lineage, self._source = store, lineage, source
+        self._policy = policy
+        self.guard = Guard(policy)
+        # Of few heads: dropped together with the heads themselves.
+        self._on_source: Dict[int, Tuple[Fitted, Losses]] = {}
+        self._previous: Tuple[int, Optional[Fitted]] = (0, None)
+
+    @property
+    def judges(self) -> bool:
+        """Whether the policy judges at all; with "immediate" nothing is scored."""
+        return self.guard.policy.judges
+
+    def restore(self) -> None:
+        """The guard as it was: its state when the pointer was moved, and the trials since."""
+        self.guard = Guard(self._policy)
+        pointer = self._lineage.pointer
+        if pointer.guard:
+            try:
+                self.guard = Guard.from_state({**json.loads(pointer.guard), "policy": self._policy})
+            except (KeyError, TypeError, ValueError) as error:
+                logger.warning("state %s: the guard begins anew: %s", self._store.path, error)
+        for block in self._store.samples.load(since=pointer.since):
+            for text, label, source in zip(block.trials, block.labels, block.sources):
+                if text is not None:
+                    self._take(text, label, source)
+
+    def try_out(
+        self, features: NDArray[np.float32], labels: Sequence[str], source: str, on_purpose: bool,
+        candidate: Optional[Fitted],
+    ) -> List[Trial]:
+        """The trials of samples (features (N, D), labels (N)) that have taught nobody yet; `held` is left open."""
+        live = self._lineage.live.fitted
+        known = set(live.head.classes)
+        champion = _losses(live, features, labels)
+        challenger = champion if candidate is None else _losses(candidate, features, labels)
+        factory = _losses(self._lineage.factory.fitted, features, labels)
+        before = self._before()
+        previous = None if before is None else _losses(before, features, labels)
+        return [
+            Trial(
+                label, float(champion[i]), float(challenger[i]), float(factory[i]),
+                None if previous is None else float(previous[i]),
+                on_purpose=on_purpose, known=label in known, source=source,
+            )
+            for i, label in enumerate(labels)
+        ]  # fmt: skip
+
+    def judge(self, candidate: Optional[Fitted]) -> Verdict:
+        """What the guard says of the candidate now."""
+        return self.guard.judge(None if candidate is None else self._check(candidate))
+
+    def after(self, decision: str) -> Tuple[Guard, str]:
+        """The guard when that will have been done, and its state for the pointer; `guard` itself stays as it is."""
+        guard = Guard.from_state(self.guard.state())
+        if decision == "promote":
+            guard.promoted()
+        else:
+            guard.rolled_back()
+        return guard, json.dumps(guard.state(), sort_keys=True)
+
+    def state(self) -> str:
+        """The guard as the pointer keeps it."""
+        return json.dumps(self.guard.state(), sort_keys=True)
+
+    def _take(self, text: str, label: str, source: str) -> None:
+        try:
+            self.guard.add([Trial.from_json({**json.loads(text), "label": label, "source": source})])
+        except (TypeError, ValueError) as error:
+            logger.warning("state %s: a trial is not understood and does not count: %s", self._store.path, error)
+
+    def _before(self) -> Optional[Fitted]:
+        if not self.guard.on_trial:
+            return None
+        number = self._lineage.pointer.previous
+        if number == 0:
+            return self._lineage.factory.fitted
+        if self._previous[0] != number:
+            self._previous = number, self._lineage.fitted(number)
+        return self._previous[1]
+
+    def _check(self, candidate: Fitted) -> Optional[SourceCheck]:
+        if self._source is None or not len(self._source.labels):
+            return None
+        heads = (self._lineage.live.fitted, candidate, self._lineage.factory.fitted)
+        known = {id(fitted): (fitted, self._losses_on_source(fitted)) for fitted in heads}
+        self._on_source = known
+        champion, challenger, factory = (known[id(fitted)][1] for fitted in heads)
+        return source_check(self._source.labels, champion, challenger, factory)
+
+    def _losses_on_source(self, fitted: Fitted) -> Losses:
+        found = self._on_source.get(id(fitted))
+        if found is not None:
+            return found[1]
+        assert self._source is not None
+        return _losses(fitted, self._source.features, self._source.labels)
+
+
+def stored_trial(trial: Trial) -> str:
+    """JSON of a trial without what its sample says already."""
+    data = trial.to_json()
+    del data["label"], data["source"]
+    return json.dumps(data, sort_keys=True)
+
+
+def _losses(fitted: Fitted, features: NDArray[np.float32], labels: Sequence[str]) -> Losses:
+    said = fitted.head.predict(features)
+    return np.array([float(one != other) for one, other in zip(said.tolist(), labels)])
