@@ -85,7 +85,7 @@ def main() -> int:
     (ROOT / "build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT / "build") as work:
         print("preparing one model for all three ...", flush=True)
-        _prepare(Path(work))
+        prepare(Path(work))
         runs: dict[str, list[dict]] = {name: [] for name in _WORKERS}
         for number in range(ROUNDS):
             for name in _WORKERS:
@@ -111,7 +111,7 @@ def main() -> int:
     return 1 if figures["unexpected"] else 0
 
 
-def _prepare(work: Path) -> None:
+def prepare(work: Path) -> None:
     """Weights (random, the same for all), a bundle of ten made-up classes, its state, and the bare parts by hand."""
     import edgetl_runtime as rt
     import torch

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Dict, List, Optional, Union
 
-from edgetl_runtime.bundle.container import Bundle, read_bundle, remove_file, replace_file, sync_folder
+from edgetl_runtime.bundle.container import Bundle, open_plain, read_bundle, remove_file, replace_file, sync_folder
 from edgetl_runtime.errors import (
     BundleCorruptError,
     BundleError,
@@ -50,7 +50,7 @@ def keep_bundle(
     staged = target.with_name(_STAGED)  # one name: only the writer of this state installs
     try:
         remove_file(staged)
-        with source.open("rb") as reader, staged.open("xb") as writer:
+        with open_plain(source) as reader, staged.open("xb") as writer:
             shutil.copyfileobj(reader, writer, 1 << 20)
             writer.flush()
             os.fsync(writer.fileno())

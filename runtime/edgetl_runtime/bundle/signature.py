@@ -78,6 +78,8 @@ def verify_payload(kind: str, payload: bytes, signature: str, public: bytes) -> 
     modules = _cryptography()
     try:
         raw = base64.b64decode(signature, validate=True)
+        if base64.b64encode(raw).decode("ascii") != signature:
+            return False  # the last digit of base64 has bits to spare
         modules.ed25519.Ed25519PublicKey.from_public_bytes(public).verify(raw, _encoded(kind, payload))
     except (modules.InvalidSignature, binascii.Error, ValueError):
         return False
@@ -86,8 +88,7 @@ def verify_payload(kind: str, payload: bytes, signature: str, public: bytes) -> 
 
 def sign_manifest(manifest: bytes, private_pem: bytes, passphrase: Optional[bytes] = None) -> bytes:
     """The content of `manifest.sig` for those manifest bytes; raises BundleSignatureError on a wrong key."""
-    key, signature = sign_payload(PAYLOAD_TYPE, manifest, private_pem, passphrase)
-    return json.dumps({"type": PAYLOAD_TYPE, "key": key, "signature": signature}).encode("ascii")
+    return _claim(*sign_payload(PAYLOAD_TYPE, manifest, private_pem, passphrase))
 
 
 def named_key(signature: bytes) -> str:
@@ -120,9 +121,14 @@ def _parse(signature: bytes) -> Dict[str, str]:
         or set(claim) != {"type", "key", "signature"}
         or not all(isinstance(value, str) for value in claim.values())
         or claim["type"] != PAYLOAD_TYPE
+        or _claim(claim["key"], claim["signature"]) != signature  # one way to write it
     ):
         raise BundleSignatureError(f"manifest.sig is not a signature of type {PAYLOAD_TYPE}")
     return claim
+
+
+def _claim(key: str, signature: str) -> bytes:
+    return json.dumps({"type": PAYLOAD_TYPE, "key": key, "signature": signature}).encode("ascii")
 
 
 def _encoded(kind: str, payload: bytes) -> bytes:
