@@ -18,7 +18,7 @@ LEVELS = {
     "reservoir": 1, "outliers": 1, "windows": 1, "smoothing": 1,
     "bundle": 2, "store": 2, "engines": 2, "sources": 2, "board": 2, "blas": 2, "installation": 2, "trust": 2,
     "extractor": 2, "learner": 2,
-    "session": 3, "opening": 3, "serving": 3, "teaching": 3, "merging": 3, "doctor": 3,
+    "session": 3, "opening": 3, "serving": 3, "bench": 3, "teaching": 3, "merging": 3, "doctor": 3,
     "cli": 4, "__init__": 4, "__main__": 4,
 }  # fmt: skip
 
@@ -29,7 +29,7 @@ SIDEWAYS = {
     ("outliers", "statistics"), ("outliers", "heads"), ("guard", "heads"),
     ("store", "bundle"), ("installation", "bundle"), ("trust", "bundle"), ("trust", "installation"),
     ("extractor", "bundle"), ("extractor", "engines"), ("learner", "bundle"),
-    ("opening", "session"), ("opening", "serving"), ("session", "teaching"), ("merging", "teaching"),
+    ("opening", "session"), ("opening", "serving"), ("bench", "serving"), ("bench", "doctor"), ("session", "teaching"), ("merging", "teaching"),
     ("cli", "__init__"), ("__main__", "cli"),
 }  # fmt: skip
 
@@ -39,6 +39,12 @@ OWN_FILES = {
     "onnxruntime": {"edgetl_runtime.engines.onnxruntime_engine"},
     "openvino": {"edgetl_runtime.engines.openvino_engine"},
     "tensorrt": {"edgetl_runtime.engines.tensorrt_engine"},
+    "cv2": {"edgetl_runtime.sources.opencv_feed"},
+    "mcap": {"edgetl_runtime.sources.mcap_feed"},
+    "mcap_ros2": {"edgetl_runtime.sources.mcap_feed"},
+    "rosbags": {"edgetl_runtime.sources.bag_feed"},
+    "serial": {"edgetl_runtime.sources.serial_port"},
+    "tomli": {"edgetl_runtime.sources.schema_files"},
     "cryptography": {"edgetl_runtime.bundle.signature"},
 }
 # Engines in the host: it runs extractors through the runtime's own adapters. Only a graph that is not one

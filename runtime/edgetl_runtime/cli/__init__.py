@@ -16,6 +16,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS: Dict[str, str] = {
     "doctor": "which board this is, what it has, what is missing and how to get it",
+    "bench": "what every way to run a bundle costs and computes on this board, and the report that proves it",
     "install": "verify a bundle, install it in a state folder and check its golden samples",
     "predict": "say what images show",
     "learn": "learn labelled images; durable when it returns",
