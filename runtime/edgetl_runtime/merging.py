@@ -15,9 +15,10 @@ from typing import Dict, List, Sequence, Tuple, Union
 from edgetl_runtime.bundle.container import sync_folder
 from edgetl_runtime.errors import StateError, StateMismatchError
 from edgetl_runtime.installation import adopt_bundle, make_state_folder
+from edgetl_runtime.statistics import Statistics
 from edgetl_runtime.store import GUARD, TRAIN, Folded, Generation, NewSample, Pointer, Store, open_store
 from edgetl_runtime.store.faults import state_os_error
-from edgetl_runtime.teaching import pack_sums, unpack_sums
+from edgetl_runtime.teaching import Sum, pack_sums, unpack_sums
 
 __all__ = ["merge_states"]
 
@@ -117,11 +118,20 @@ def _copy(store: Store, merged: Store, since: int, upto: int, role: str) -> int:
     return count
 
 
+def _added(one: Sum, other: Sum) -> Sum:
+    if isinstance(one, Statistics) and isinstance(other, Statistics):
+        return one + other
+    raise StateError(
+        "the quota has made a sum of old samples in more than one of these states, and their head learns from stored"
+        " samples, which do not add up; nothing was changed. Merge before that, with a larger quota_bytes"
+    )
+
+
 def _folded_together(parts: Sequence[Folded], space: str) -> Folded:
     sums = unpack_sums(parts[0])
     labels = dict(parts[0].labels)
     for part in parts[1:]:
-        sums = {name: sums[name] + other for name, other in unpack_sums(part).items()}
+        sums = {name: _added(sums[name], other) for name, other in unpack_sums(part).items()}
         for label, count in part.labels.items():
             labels[label] = labels.get(label, 0) + count
     total = sum(part.samples for part in parts)

@@ -47,7 +47,10 @@ class NewSample:
 
 
 class Block(NamedTuple):
-    """N consecutive samples: features (N, D) float32, and N of each of the others."""
+    """N consecutive samples: features (N, D) float32, and N of each of the others.
+
+    `generations` were live when they came.
+    """
 
     ids: List[int]
     labels: List[str]
@@ -55,15 +58,16 @@ class Block(NamedTuple):
     sources: List[str]
     roles: List[str]
     trials: List[Optional[str]]
+    generations: List[int]
 
     def only(self, role: str) -> Block:
         """Those of one role."""
         keep = [position for position, own in enumerate(self.roles) if own == role]
         if len(keep) == len(self.ids):
             return self
-        lists = (self.ids, self.labels, self.sources, self.roles, self.trials)
-        ids, labels, sources, roles, trials = ([values[i] for i in keep] for values in lists)
-        return Block(ids, labels, self.features[keep], sources, roles, trials)  # type: ignore[arg-type]
+        lists: Tuple[List[Any], ...] = (self.ids, self.labels, self.sources, self.roles, self.trials, self.generations)
+        ids, labels, *others = ([values[i] for i in keep] for values in lists)
+        return Block(ids, labels, self.features[keep], *others)
 
 
 class Samples:
@@ -148,6 +152,7 @@ class Samples:
                 yield Block(
                     [row[0] for row in good], [row[2] for row in good], features.astype(np.float32),
                     [row[3] for row in good], [row[7] for row in good], [row[8] for row in good],
+                    [row[1] for row in good],
                 )  # fmt: skip
 
     def listed(self) -> List[LearntSample]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgetl_runtime.teaching.history import HistoryEntry, told
 from edgetl_runtime.teaching.judging import SourceSamples
 from edgetl_runtime.teaching.lineage import Lineage, Live
-from edgetl_runtime.teaching.relearning import pack_sums, unpack_sums
+from edgetl_runtime.teaching.relearning import Sum, pack_sums, unpack_sums
 from edgetl_runtime.teaching.teacher import Teacher
 
-__all__ = ["HistoryEntry", "Lineage", "Live", "SourceSamples", "Teacher", "pack_sums", "told", "unpack_sums"]
+__all__ = ["HistoryEntry", "Lineage", "Live", "SourceSamples", "Sum", "Teacher", "pack_sums", "told", "unpack_sums"]

@@ -42,7 +42,7 @@ def forget(
         fitted = learner.fit()
     what: Dict[str, Any] = {"id": sample_id, "label": label, "source": source}
     detail = {**{key: value for key, value in what.items() if value is not None}, "count": len(ids)}
-    lineage.forget(lambda: store.samples.delete(ids), gone, fitted, samples, detail)
+    lineage.forget(lambda: store.samples.delete(ids), min(ids), gone, fitted, samples, detail)
     return len(ids)
 
 

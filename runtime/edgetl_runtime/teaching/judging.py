@@ -45,8 +45,13 @@ class Judge:
         return self.guard.policy.judges
 
     def restore(self) -> None:
-        """The guard as it was: its state when the pointer was moved, and the trials since."""
+        """The guard as it was: its state when the pointer was moved, and the trials since.
+
+        After forgetting that state is not kept: then all trials that are left are judged again, and told between
+        them is every move of the pointer that they were met with.
+        """
         self.guard = Guard(self._policy)
+        live: Optional[int] = None
         pointer = self._lineage.pointer
         if pointer.guard:
             try:
@@ -54,7 +59,10 @@ class Judge:
             except (KeyError, TypeError, ValueError) as error:
                 logger.warning("state %s: the guard begins anew: %s", self._store.path, error)
         for block in self._store.samples.load(since=pointer.since):
-            for text, label, source in zip(block.trials, block.labels, block.sources):
+            for text, label, source, number in zip(block.trials, block.labels, block.sources, block.generations):
+                if live is not None and number != live:
+                    self.guard.promoted() if number > live else self.guard.rolled_back()
+                live = number
                 if text is not None:
                     self._take(text, label, source)
 

@@ -150,10 +150,10 @@ class Lineage:
         self.pointer, self.live = pointer, live
 
     def forget(
-        self, delete: Callable[[], None], gone: Sequence[int], fitted: Optional[Fitted], samples: int,
+        self, delete: Callable[[], None], oldest: int, gone: Sequence[int], fitted: Optional[Fitted], samples: int,
         detail: Dict[str, Any],
     ) -> None:  # fmt: skip
-        """Delete samples and the generations `gone` that knew them, all at once.
+        """Delete samples, the `oldest` id of them, and the generations `gone` that knew them, all at once.
 
         Where the live one goes, a new generation takes its place: `fitted`, which learnt the other `samples` of
         it, or without one the newest that is left.
@@ -170,10 +170,13 @@ class Lineage:
                     live.generation, parent, "forgotten", live.upto, samples, self._space, detail,
                     head=pack_fitted(fitted),
                 )  # fmt: skip
-            newest, since = max(pointer.newest, live.generation), self._store.samples.last_id()
-            pointer = Pointer(live.generation, parent, newest, pointer.starts, since)
+            newest = max(pointer.newest, live.generation)
+            pointer = replace(pointer, active=live.generation, previous=parent, newest=newest)
         elif pointer.previous in gone:
             pointer = replace(pointer, previous=0)
+        if oldest <= pointer.since:
+            # What the guard made of these samples is part of its state; it is made again without them.
+            pointer = replace(pointer, guard="", since=0)
         with self._store.change():
             delete()
             self._store.generations.delete(gone)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
+
+from numpy.typing import NDArray
 
 from edgetl_runtime.bundle.members import HeadMember
 from edgetl_runtime.bundle.tensors import pack_tensors, unpack_tensors
 from edgetl_runtime.learner import Learner
+from edgetl_runtime.reservoir import Reservoir
 from edgetl_runtime.statistics import Statistics
 from edgetl_runtime.store import TRAIN, Folded, Store
 
-__all__ = ["fold_oldest", "learner_of", "pack_sums", "unpack_sums"]
+__all__ = ["Sum", "fold_oldest", "learner_of", "pack_sums", "unpack_sums"]
+
+Sum = Union[Statistics, Reservoir]
 
 
 def learner_of(
@@ -67,18 +72,20 @@ def fold_oldest(store: Store, member: HeadMember, count: int) -> int:
     return len(ids)
 
 
-def pack_sums(sums: Mapping[str, Statistics]) -> bytes:
+def pack_sums(sums: Mapping[str, Sum]) -> bytes:
     """Safetensors of the sums of a learner."""
-    tensors = {f"{name}.{key}": array for name, part in sums.items() for key, array in part.state().items()}
-    return pack_tensors(tensors, {name: part.metadata() for name, part in sums.items()})
+    tensors: Dict[str, NDArray[Any]] = {}
+    for name, part in sums.items():
+        tensors.update({f"{name}.{key}": array for key, array in part.state().items()})
+    kinds = {name: isinstance(part, Reservoir) for name, part in sums.items()}
+    return pack_tensors(tensors, {name: [kinds[name], part.metadata()] for name, part in sums.items()})
 
 
-def unpack_sums(folded: Folded) -> Dict[str, Statistics]:
+def unpack_sums(folded: Folded) -> Dict[str, Sum]:
     """The sums of a learner, as they were packed; raises BundleCorruptError, StatisticsError."""
     tensors, metadata = unpack_tensors(folded.state, "the sum of the oldest samples")
-    return {
-        name: Statistics.from_state(
-            {key[len(name) + 1 :]: array for key, array in tensors.items() if key.startswith(f"{name}.")}, part
-        )
-        for name, part in metadata.items()
-    }
+    sums: Dict[str, Sum] = {}
+    for name, (samples, fields) in metadata.items():
+        arrays = {key[len(name) + 1 :]: array for key, array in tensors.items() if key.startswith(f"{name}.")}
+        sums[name] = Reservoir.from_state(arrays, fields) if samples else Statistics.from_state(arrays, fields)
+    return sums

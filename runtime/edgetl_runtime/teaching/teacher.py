@@ -100,19 +100,17 @@ class Teacher:
         self._refit(learner, every=True)
         verdict = self._judge.judge(self._fitted())
         if accept and verdict.decision in ("ask", "keep"):
-            decision = "roll back" if verdict.target == "roll back" else "promote"
-            target = "previous" if decision == "roll back" else ""
-            verdict = replace(verdict, decision=decision, target=target, reason=f"accepted by hand; {verdict.reason}")
+            decision = "roll back" if verdict.target in ("previous", "factory") else "promote"
+            verdict = replace(verdict, decision=decision, reason=f"accepted by hand; {verdict.reason}")
         return self._act(verdict, asked=True)
 
     def rollback(self, to: Optional[int]) -> None:
         """Go back because a person says so; what was learnt since stays, as the candidate."""
-        if self._learner is not None:
-            guard, state = self._judge.after("roll back")
-            self._lineage.go_back(to, "rollback", state)
-            self._judge.guard = guard
-        else:
-            self._lineage.go_back(to, "rollback")
+        if self._learner is None:
+            self._judge.restore()
+        guard, state = self._judge.after("roll back")
+        self._lineage.go_back(to, "rollback", state)
+        self._judge.guard = guard
 
     def forget(self, sample_id: Optional[int], label: Optional[str], source: Optional[str]) -> int:
         """See `forgetting.forget`."""
