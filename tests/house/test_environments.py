@@ -22,7 +22,10 @@ DEVICES = {
     "jetpack7": ("3.12", ["numpy==2.5.*", "onnxruntime==1.31.1"]),
     "newest": ("3.13", ["numpy", "onnxruntime"]),
 }
-ALSO = ["pillow", "safetensors", "cryptography", "pytest", "hypothesis"]
+SOURCES = ["pyserial", "mcap", "mcap-ros2-support", "tomli"]
+ALSO = ["pillow", "safetensors", "cryptography", "pytest", "hypothesis", *SOURCES]
+# What some modules are about, and these environments lack: they fail to load for that reason and no other.
+ELSEWHERE = ["cv2", "rosbags"]
 ABSENT = ["torch", "torchvision", "onnx", "cv2", "edgetl", "scipy", "sklearn"]
 
 # Which packages from site-packages come with the import of argument 1 and the use of its names in the others.
@@ -45,12 +48,16 @@ print(json.dumps({"loaded": sorted(loaded), "sockets": sockets, "import_s": roun
                   "import_all_s": round(whole, 4), "file": module.__file__}))
 """
 EVERY_MODULE = """
-import importlib, pkgutil
+import importlib, pkgutil, sys
 import edgetl_runtime
 found = pkgutil.walk_packages(edgetl_runtime.__path__, "edgetl_runtime.")
 names = [module.name for module in found if not module.name.endswith("__main__")]
 for name in names:
-    importlib.import_module(name)
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name.partition(".")[0] not in sys.argv[1:]:
+            raise
 print(len(names))
 """
 VERSIONS = """
@@ -125,7 +132,7 @@ def test_import_loads_only_what_it_may_and_opens_no_socket(device: Device, evide
 
 def test_every_module_can_be_imported_there(device: Device) -> None:
     modules = [module for module in package_modules("edgetl_runtime") if not module.name.endswith("__main__")]
-    assert int(device.run("-c", EVERY_MODULE)) == len(modules) - 1  # all but the package itself
+    assert int(device.run("-c", EVERY_MODULE, *ELSEWHERE)) == len(modules) - 1  # all but the package itself
 
 
 def test_tests_of_the_runtime_pass_there(device: Device, evidence: Evidence) -> None:

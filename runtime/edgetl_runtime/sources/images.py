@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
-from typing import List, Tuple, Union
+from typing import List, Optional, Tuple, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from PIL import (
 
 from edgetl_runtime.errors import SourceError
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "image_paths", "image_size", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "decode_image", "image_paths", "image_size", "read_image"]
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 # Only these decoders are ever started: Pillow also knows formats that run other programs (EPS). They are
@@ -74,7 +75,16 @@ def read_image(path: _Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     there is no file, when it is no picture of a known kind or is truncated, and when it would decode to
     more than `max_pixels` pixels (known from the header, before any pixel is decoded).
     """
-    with _opened(path, max_pixels) as image:
+    return _frame(path, max_pixels)
+
+
+def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Frame (H, W, 3) uint8 of the bytes of a picture's file, as `read_image` gives it; `name` is for errors."""
+    return _frame(name, max_pixels, data)
+
+
+def _frame(path: _Path, max_pixels: int, data: Optional[bytes] = None) -> NDArray[np.uint8]:
+    with _opened(path, max_pixels, data) as image:
         try:
             upright = ImageOps.exif_transpose(image)
             if upright.mode.startswith("I"):
@@ -90,9 +100,9 @@ def read_image(path: _Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     return frame
 
 
-def _opened(path: _Path, max_pixels: int) -> Image.Image:
+def _opened(path: _Path, max_pixels: int, data: Optional[bytes] = None) -> Image.Image:
     try:
-        image = Image.open(path, formats=_FORMATS)
+        image = Image.open(path if data is None else io.BytesIO(data), formats=_FORMATS)
     except FileNotFoundError as error:
         raise SourceError(f"no such file: {path}") from error
     except Image.DecompressionBombError as error:

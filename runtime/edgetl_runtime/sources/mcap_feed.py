@@ -1,0 +1,228 @@
+"""`mcap://`: recordings of ROS 2 and Foxglove; of one that was cut short, everything before the cut.
+
+    mcap://drive.mcap?topic=/imu/data
+    mcap://drive.mcap?topic=/odom&fields=twist.twist.linear.x,twist.twist.angular.z&units=m/s,rad/s
+
+Messages in ROS 2's CDR and in JSON are read. They come in the order in which they lie in the file, sorted within a
+chunk: the order by time over a whole file needs its index, and a file that was cut has none. `clock=log` stamps by when
+a message was written, not by the time in its header.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import struct
+import zlib
+from pathlib import Path
+from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+
+from mcap.exceptions import McapError
+from mcap.reader import make_reader
+from mcap.records import Channel, Chunk, Message, Schema
+from mcap.stream_reader import StreamReader, breakup_chunk
+from mcap_ros2.decoder import DecoderFactory
+
+from edgetl_runtime.errors import SampleError, SourceError
+from edgetl_runtime.sources.feed import About, Sample
+from edgetl_runtime.sources.ros_messages import Reader, header_stamp_s, known_type, reader_of
+from edgetl_runtime.sources.uri import Uri
+
+__all__ = ["McapFeed", "RawMessage", "load", "raw_messages"]
+
+logger = logging.getLogger(__name__)
+
+_MOST_CHUNK_BYTES = 1 << 30
+_BATCH = 64
+_PROBED = 1000  # messages looked at for the topics, where there is no summary
+
+
+class RawMessage(NamedTuple):
+    """One message as it lies in the file."""
+
+    topic: str
+    encoding: str
+    type: str
+    schema: Optional[Schema]
+    log_time_ns: int
+    data: bytes
+
+
+def load(uri: Uri) -> McapFeed:
+    """The feed of an `mcap://` address."""
+    clock = uri.choice("clock", ("header", "log"))
+    topic, fields, units = uri.option("topic"), uri.words("fields"), uri.words("units")
+    return McapFeed(Path(uri.path), uri.name, topic, fields, units, clock == "header", uri.number("rate_hz"))
+
+
+def raw_messages(stream: IO[bytes], damage: Dict[str, int]) -> Iterator[RawMessage]:
+    """Every whole message of a file, however it ends; what was damaged or cut off is counted in `damage`.
+
+    Nothing of a chunk whose checksum is wrong is given.
+    """
+    schemas: Dict[int, Schema] = {}
+    channels: Dict[int, Channel] = {}
+    try:
+        for record in StreamReader(stream, emit_chunks=True, record_size_limit=_MOST_CHUNK_BYTES).records:
+            records: List[Any] = _unpacked(record, damage) if isinstance(record, Chunk) else [record]
+            messages = []
+            for inner in records:
+                if isinstance(inner, Schema):
+                    schemas[inner.id] = inner
+                elif isinstance(inner, Channel):
+                    channels[inner.id] = inner
+                elif isinstance(inner, Message):
+                    messages.append(inner)
+            for message in sorted(messages, key=lambda message: message.log_time):
+                channel = channels.get(message.channel_id)
+                if channel is None:
+                    damage["no_channel"] = damage.get("no_channel", 0) + 1
+                    continue
+                schema = schemas.get(channel.schema_id)
+                kind = schema.name if schema else ""
+                yield RawMessage(
+                    channel.topic, channel.message_encoding, kind, schema, message.log_time, message.data
+                )
+    except _BROKEN as error:
+        damage["cut"] = damage.get("cut", 0) + 1
+        logger.warning("a recording breaks off, all before was read: %s %s", type(error).__name__, error)
+
+
+# What the library raises on bytes that are no MCAP any more: it checks little, and lets through what its parts raise.
+_BROKEN = (
+    McapError, ValueError, OSError, EOFError, ArithmeticError, LookupError, MemoryError, TypeError, RuntimeError,
+    struct.error,
+)  # fmt: skip
+
+
+def _unpacked(chunk: Chunk, damage: Dict[str, int]) -> List[Any]:
+    try:
+        if chunk.uncompressed_size > _MOST_CHUNK_BYTES:
+            raise ValueError(f"a chunk of {chunk.uncompressed_size} bytes")
+        return breakup_chunk(chunk, validate_crc=True)
+    except Exception as error:  # zstandard's and lz4's own errors share no base with the rest
+        damage["damaged_chunk"] = damage.get("damaged_chunk", 0) + 1
+        logger.warning("a damaged chunk was left out: %s", error)
+        return []
+
+
+class McapFeed:
+    """The messages of one topic as samples."""
+
+    connected = True
+
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        topic: str = "",
+        fields: Tuple[str, ...] = (),
+        units: Tuple[str, ...] = (),
+        by_header: bool = True,
+        rate_hz: Optional[float] = None,
+    ) -> None:
+        self._path, self._by_header = path, by_header
+        self._damage: Dict[str, int] = {}
+        self._decoders: Dict[str, Callable[[bytes], Any]] = {}
+        self._readers: Dict[str, Reader] = {}
+        self._fields, self._units = fields, units
+        types = _topics(path)
+        self._topic = _chosen(path, topic, types, bool(fields))
+        reader = self._reader(types[self._topic])
+        self.about = About(name, reader.kind, reader.channels, reader.units, rate_hz=rate_hz)
+        self._stream = path.open("rb")
+        self._messages = raw_messages(self._stream, self._damage)
+
+    @property
+    def drops(self) -> Mapping[str, int]:
+        """What could not be read, by reason."""
+        return dict(self._damage)
+
+    def read(self, timeout_s: float) -> Optional[List[Sample]]:
+        """The next messages of the topic."""
+        most = _BATCH if self.about.kind == "vector" else 1
+        samples: List[Sample] = []
+        for message in self._messages:
+            if message.topic != self._topic:
+                continue
+            try:
+                samples.append(self._sample(message))
+            except SampleError as error:
+                self._damage["unreadable"] = self._damage.get("unreadable", 0) + 1
+                logger.debug("%s: %s", self._path, error)
+            if len(samples) >= most:
+                return samples
+        return samples or None
+
+    def close(self) -> None:
+        """Close the file; harmless when repeated."""
+        self._stream.close()
+
+    def _reader(self, kind: str) -> Reader:
+        if kind not in self._readers:
+            self._readers[kind] = reader_of(kind, self._fields, self._units)
+        return self._readers[kind]
+
+    def _sample(self, message: RawMessage) -> Sample:
+        decoded = self._decoded(message)
+        data = self._reader(message.type).read(decoded)
+        stamp_s = header_stamp_s(decoded) if self._by_header else None
+        return Sample(data, message.log_time_ns * 1e-9 if stamp_s is None else stamp_s)
+
+    def _decoded(self, message: RawMessage) -> Any:
+        try:
+            if message.encoding == "json":
+                return json.loads(message.data)
+            key = f"{message.type} {zlib.crc32(message.schema.data) if message.schema else 0}"
+            if key not in self._decoders:
+                decoder = DecoderFactory().decoder_for(message.encoding, message.schema)
+                if decoder is None:
+                    raise SourceError(
+                        f"{self._path}: {message.topic} is encoded as {message.encoding}; cdr (ROS 2) and json are read"
+                    )
+                self._decoders[key] = decoder
+            return self._decoders[key](message.data)
+        except SourceError:
+            raise
+        except Exception as error:  # a decoder raises nearly anything on bytes that do not fit its schema
+            raise SampleError(f"a message of {message.topic} does not fit its schema: {error}") from error
+
+
+def _topics(path: Path) -> Dict[str, str]:
+    """Topics that hold messages, with their types: from the summary, else from the beginning of the file."""
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise SourceError(f"{path} cannot be opened: {error}") from error
+    with stream:
+        try:
+            summary = make_reader(stream).get_summary()
+        except _BROKEN:
+            summary = None
+        if summary is not None and summary.statistics is not None:
+            counts = summary.statistics.channel_message_counts
+            channels = [channel for number, channel in summary.channels.items() if counts.get(number)]
+            found = {channel.topic: summary.schemas.get(channel.schema_id) for channel in channels}
+            return {topic: schema.name if schema else "" for topic, schema in found.items()}
+        stream.seek(0)
+        types: Dict[str, str] = {}
+        damage: Dict[str, int] = {}
+        for number, message in enumerate(raw_messages(stream, damage)):
+            types.setdefault(message.topic, message.type)
+            if number >= _PROBED and types:
+                break
+    if not types:
+        raise SourceError(f"{path} holds no message" + (": it is damaged, or no MCAP" if damage else ""))
+    return types
+
+
+def _chosen(path: Path, topic: str, types: Dict[str, str], told: bool) -> str:
+    listed = ", ".join(f"{name} ({kind})" for name, kind in sorted(types.items()))
+    if topic:
+        if topic not in types:
+            raise SourceError(f"{path} has no messages on {topic}; it has {listed}")
+        return topic
+    usable = [name for name, kind in types.items() if told or known_type(kind)]
+    if len(usable) != 1:
+        raise SourceError(f"{path}: which topic? Say topic=NAME, one of {listed}")
+    return usable[0]
