@@ -10,12 +10,14 @@ from edgetl_runtime.blas import limit_blas_threads
 from edgetl_runtime.board import read_machine
 from edgetl_runtime.bundle.container import Bundle, read_bundle
 from edgetl_runtime.bundle.manifest import Variant
+from edgetl_runtime.bundle.members import GuardSet
 from edgetl_runtime.engines import BuildProgress
 from edgetl_runtime.errors import StateError
 from edgetl_runtime.installation import keep_bundle, make_state_folder, open_installed
 from edgetl_runtime.serving import choose, list_ways
 from edgetl_runtime.session import Session
 from edgetl_runtime.store import QUOTA_BYTES, Store, open_store
+from edgetl_runtime.teaching import SourceSamples
 from edgetl_runtime.trust import trusted_keys
 
 __all__ = ["open_session"]
@@ -101,6 +103,7 @@ def open_session(
         )
         try:
             chosen = serving.extractor.variant
+            source = _source_samples(opened, chosen)
             if not read_only:
                 if bundle is not None:
                     keep_bundle(opened, Path(bundle), folder, keys, allow_unsigned)
@@ -122,13 +125,24 @@ def open_session(
             store.bind(chosen.feature_space, chosen.dim, opened.id)
             if blas_threads is not None:
                 limit_blas_threads(blas_threads)
-            return Session(opened, serving.extractor, store, serving.member, policy=policy, quota_bytes=quota_bytes)
+            return Session(
+                opened, serving.extractor, store, serving.member, source, policy=policy, quota_bytes=quota_bytes
+            )
         except BaseException:
             serving.extractor.close()
             raise
     except BaseException:
         store.close()
         raise
+
+
+def _source_samples(bundle: Bundle, variant: Variant) -> SourceSamples:
+    """What the guard measures forgetting on; raises BundleCorruptError before anything is installed."""
+    manifest = bundle.manifest
+    dims = {one.name: one.dim for one in manifest.variants}
+    name = "guard.safetensors"
+    guard = GuardSet.unpack(bundle.members[name], name, dims, len(manifest.classes))
+    return SourceSamples(guard.features[variant.name], [manifest.classes[index] for index in guard.labels.tolist()])
 
 
 def _held_variant(store: Store, bundle: Bundle, read_only: bool) -> Optional[Variant]:

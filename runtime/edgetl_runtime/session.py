@@ -9,6 +9,8 @@ import logging
 import os
 import threading
 import time
+from dataclasses import replace
+from itertools import chain
 from typing import Any, Dict, Iterable, List, Optional, Type
 
 import numpy as np
@@ -16,11 +18,13 @@ from numpy.typing import NDArray
 
 from edgetl_runtime.board import rss_bytes
 from edgetl_runtime.bundle.container import Bundle
-from edgetl_runtime.bundle.members import GuardSet, HeadMember
+from edgetl_runtime.bundle.members import HeadMember
 from edgetl_runtime.errors import EdgetlError, LabelError, StateError
 from edgetl_runtime.extractor import Extractor
 from edgetl_runtime.guard import POLICIES, Verdict
+from edgetl_runtime.heads import Explanation
 from edgetl_runtime.labels import plain_text
+from edgetl_runtime.reservoir import nearest_rows
 from edgetl_runtime.store import QUOTA_BYTES, LearntSample, Store
 from edgetl_runtime.teaching import HistoryEntry, Lineage, SourceSamples, Teacher, told
 from edgetl_runtime.types import Prediction
@@ -39,7 +43,7 @@ class Session:
     """
 
     def __init__(
-        self, bundle: Bundle, extractor: Extractor, store: Store, member: HeadMember,
+        self, bundle: Bundle, extractor: Extractor, store: Store, member: HeadMember, source: Optional[SourceSamples],
         *, policy: str = "guarded", quota_bytes: int = QUOTA_BYTES,
     ) -> None:  # fmt: skip
         if policy not in POLICIES:
@@ -55,7 +59,6 @@ class Session:
         self._process = os.getpid()
         self._lineage = Lineage(store, member, extractor.variant.feature_space)
         self._lineage.start()
-        source = _source_samples(bundle, extractor)
         self._teacher = Teacher(store, self._lineage, member, source, policy, quota_bytes)
         self._confirmed = not store.writable or not self._lineage.pointer.starts
 
@@ -93,6 +96,22 @@ class Session:
         """One Prediction a sample, in order."""
         return [self.predict(sample) for sample in samples]
 
+    def explain(self, sample: Any, neighbours: int = 5) -> Explanation:
+        """Why the live head decides as it does on one sample: evidence for each class, and the nearest samples learnt.
+
+        The number of a neighbour is its id; negative ones are source samples, which a head that is refitted from a
+        reservoir brought along. Looks at every stored sample, O(N D), and keeps none. Changes nothing.
+        """
+        self._check_process()
+        features = self.features(sample)[None]
+        found = self._lineage.live.fitted.head.explain(features)
+        shipped, shift = self._member.samples, self._member.source.shift
+        of_source = [] if shipped is None else [(shipped.numbers, shipped.labels.tolist(), shipped.features)]
+        with self._lock, self._store.view():
+            learnt = ((block.ids, block.labels, block.features) for block in self._store.samples.load())
+            near = nearest_rows(features[0], chain(of_source, learnt), shift, neighbours)
+        return replace(found, neighbours=near)
+
     def learn(self, sample: Any, label: str, *, source: str = "", on_purpose: bool = False) -> int:
         """Learn one labelled sample; its id. Durable when it returns. An unknown label makes a new class.
 
@@ -125,8 +144,10 @@ class Session:
     def forget(
         self, sample_id: Optional[int] = None, *, label: Optional[str] = None, source: Optional[str] = None
     ) -> int:
-        """Remove what was learnt from one sample, label or source, exactly; the number of samples.
+        """Remove what was learnt from one sample, label or source; the number of samples.
 
+        Exactly: as if they had never been learnt, with a head that `status()["exact"]` says so of. Another is refitted
+        from its reservoir, in which they are no more.
         Every generation that had learnt from them is removed too, so no roll-back brings them back; the live one is
         replaced by one without them. What the bundle brought is not forgotten. Raises UnknownSampleError when
         there is no such sample, FoldedSampleError when the quota has made a sum of them.
@@ -203,6 +224,7 @@ class Session:
             "dim": self._extractor.variant.dim,
             **self._extractor.state(),
             "head": self._member.head,
+            "exact": self._member.exact,
             "policy": self._policy,
             "generation": live.generation,
             "generations": [0, *generations],
@@ -265,12 +287,3 @@ class Session:
         self._check_process()
         if not self._store.writable:
             raise StateError(f"{self._store.path} was opened for reading only; open the session without read_only")
-
-
-def _source_samples(bundle: Bundle, extractor: Extractor) -> Optional[SourceSamples]:
-    manifest, variant = bundle.manifest, extractor.variant
-    dims = {one.name: one.dim for one in manifest.variants}
-    name = "guard.safetensors"
-    guard = GuardSet.unpack(bundle.members[name], name, dims, len(manifest.classes))
-    labels = [manifest.classes[index] for index in guard.labels.tolist()]
-    return SourceSamples(guard.features[variant.name], labels)
