@@ -1,7 +1,7 @@
 """How many threads NumPy's matrix products take, in this process.
 
 Beside an engine with threads of its own, more than one makes learning 20 times slower and inference 6 times, because
-OpenBLAS waits by spinning. A program's environment (OPENBLAS_NUM_THREADS, OMP_NUM_THREADS) decides as NumPy is first
+OpenBLAS waits by spinning. A program's environment (`ENVIRONMENT`; the commands set it) decides as NumPy is first
 imported; this decides afterwards, for the OpenBLAS that NumPy's wheels bring. Any other library (MKL, BLIS, a
 distribution's) takes the environment, or threadpoolctl, only.
 """
@@ -18,8 +18,8 @@ __all__ = ["ENVIRONMENT", "blas_threads", "limit_blas_threads"]
 
 logger = logging.getLogger(__name__)
 
-# What each BLAS that NumPy may be built on reads as it loads.
-ENVIRONMENT = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+# What each BLAS that NumPy may be built on reads as it loads, before OMP_NUM_THREADS, which is read by others too.
+ENVIRONMENT = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 _LIBRARY = re.compile(r"\S+/lib[\w.-]*openblas[\w.-]*\.so[\w.-]*$")
 # NumPy's wheels rename the functions: 2.x and 1.26 the first, before them the second; a distribution's own the last.
 _NAMES = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads", "openblas_{}_num_threads64_",

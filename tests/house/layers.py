@@ -29,7 +29,8 @@ SIDEWAYS = {
     ("outliers", "statistics"), ("outliers", "heads"), ("guard", "heads"),
     ("store", "bundle"), ("installation", "bundle"), ("trust", "bundle"), ("trust", "installation"),
     ("extractor", "bundle"), ("extractor", "engines"), ("learner", "bundle"),
-    ("opening", "session"), ("opening", "serving"), ("bench", "serving"), ("bench", "doctor"), ("session", "teaching"), ("merging", "teaching"),
+    ("opening", "session"), ("opening", "serving"), ("session", "teaching"), ("merging", "teaching"),
+    ("bench", "serving"), ("bench", "doctor"),
     ("cli", "__init__"), ("__main__", "cli"),
 }  # fmt: skip
 

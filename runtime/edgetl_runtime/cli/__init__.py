@@ -10,6 +10,7 @@ import os
 import sys
 from typing import Dict, List, Optional
 
+from edgetl_runtime.blas import ENVIRONMENT
 from edgetl_runtime.errors import EdgetlError
 
 __all__ = ["COMMANDS", "main"]
@@ -24,8 +25,9 @@ COMMANDS: Dict[str, str] = {
     "history": "what happened to the live head, and on what evidence",
     "rollback": "make an earlier generation of the head live",
     "status": "what is installed and what was learnt",
-    "forget": "remove what was learnt from a sample, a label or a source, exactly",
-    "merge": "put what several devices learnt into one new state, exactly",
+    "explain": "why the live head decides as it does on images: evidence by class, and the nearest learnt samples",
+    "forget": "remove what was learnt from a sample, a label or a source",
+    "merge": "put what several devices learnt into one new state",
     "trust": "provision the public keys whose bundles this device accepts",
 }
 
@@ -33,6 +35,9 @@ COMMANDS: Dict[str, str] = {
 def main(argv: Optional[List[str]] = None) -> int:
     """Run one command; 0 when it worked, 1 on an error (one line says what to do), 2 on wrong usage."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:  # this process is ours, and NumPy is not loaded yet
+        for variable in ENVIRONMENT:
+            os.environ.setdefault(variable, "1")
     parser = argparse.ArgumentParser(
         prog="edgetl-runtime",
         description="Learns a small head on a frozen network, on the device.",
