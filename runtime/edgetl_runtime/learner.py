@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from edgetl_runtime.bundle.members import HeadMember
 from edgetl_runtime.errors import StatisticsError
-from edgetl_runtime.heads import HEADS, Head, fit_head
+from edgetl_runtime.heads import Head, fit_head
 from edgetl_runtime.heads.linear import LinearHead
 from edgetl_runtime.outliers import OutlierScore, fit_outliers
 from edgetl_runtime.reservoir import Reservoir
@@ -50,12 +50,8 @@ class Learner:
 
     @property
     def exact(self) -> bool:
-        """Whether learning in any order, merging and forgetting end in the same head, to rounding.
-
-        False for a head that is refitted from its reservoir: what was forgotten has no part in it either, but which
-        of the others it was fitted on is a matter of their order and number.
-        """
-        return HEADS[self.member.head].exact
+        """Whether learning in any order, merging and forgetting end in the same head (`HeadMember.exact`)."""
+        return self.member.exact
 
     @property
     def counts(self) -> Dict[str, int]:

@@ -99,6 +99,7 @@ def test_what_was_forgotten_has_no_part_in_the_head_any_more(bundle: Path, tmp_p
         factory = views(session)
         session.learn_many([FRAMES[i] for i in OTHERS], [LABELS[i] for i in OTHERS], source="first shift")
         session.learn_many(FRAMES[:5], ["a new one"] * 5, source="second shift")
+        assert session.status()["exact"] is False
         assert session.forget(label="a new one") == 5
         assert "a new one" not in session.predict(FRAMES[0]).probabilities
         without = views(session)
@@ -120,3 +121,24 @@ def test_merged_devices_make_one_head_of_all_that_they_learnt(bundle: Path, tmp_
         live = views(merged)
     with opened(tmp_path / "merged", None) as again:
         assert np.array_equal(views(again), live)
+
+
+@HEADS
+def test_a_decision_is_explained_by_its_classes_and_the_nearest_samples(bundle: Path, tmp_path: Path) -> None:
+    with opened(tmp_path / "state", bundle) as session:
+        ids = session.learn_many([FRAMES[i] for i in OTHERS], [LABELS[i] for i in OTHERS], source="shift")
+        before = session.predict(FRAMES[180])
+        why = session.explain(FRAMES[180], neighbours=3)
+        assert why.label == before.label and why.evidence[0].probability == max(before.probabilities.values())
+        assert {e.label: e.probability for e in why.evidence} == before.probabilities
+        assert len(why.neighbours) == 3
+        # A sample that was learnt is its own nearest, whatever the source brought.
+        near = session.explain(FRAMES[110]).neighbours[0]
+        assert (near.number, near.label) == (ids[10], LABELS[110]) and near.cosine > 0.9999
+        of_source = session.explain(FRAMES[KNOWN[0]]).neighbours[0]
+        shipped = not session.status()["exact"]
+        assert (of_source.number < 0) == shipped and (of_source.cosine > 0.9999) == shipped
+        after = session.predict(FRAMES[180])
+        assert (after.probabilities, after.generation) == (before.probabilities, before.generation)
+        session.forget(ids[10])
+        assert ids[10] not in [near.number for near in session.explain(FRAMES[110], 200).neighbours]

@@ -47,6 +47,15 @@ class HeadMember:
         return tuple(name for name, part in parts if part is not None)
 
     @property
+    def exact(self) -> bool:
+        """Whether what is learnt, merged and forgotten in any order ends in the same head, to rounding.
+
+        False for a head that is refitted from a reservoir: what was forgotten has no part in it either, but which of
+        the other samples it was fitted on is a matter of their order and number.
+        """
+        return HEADS[self.head].exact
+
+    @property
     def layer(self) -> Optional[RandomReLU]:
         """The random layer of a head that has one."""
         return self.factory.layer if isinstance(self.factory, ProjectedHead) else None

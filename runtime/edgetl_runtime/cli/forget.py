@@ -24,9 +24,11 @@ def run(args: argparse.Namespace) -> int:
     """Forget, and print how many samples went."""
     with open_state(args) as session:
         count = session.forget(args.sample, label=args.label, source=args.source)
-        generation = session.status()["generation"]
+        status = session.status()
     if args.json:
-        print(json.dumps({"forgotten": count, "generation": generation}))
+        print(json.dumps({"forgotten": count, "generation": status["generation"], "exact": status["exact"]}))
     else:
-        print(f"forgot {count} samples; generation {generation}")
+        refitted = f"the head {status['head']} was refitted from its reservoir, not exactly"
+        how = "exactly" if status["exact"] else refitted
+        print(f"forgot {count} samples, {how}; generation {status['generation']}")
     return 0

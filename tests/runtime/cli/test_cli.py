@@ -85,7 +85,7 @@ def test_the_whole_life_in_processes_of_their_own(tmp_path: Path, images: Path) 
     assert (checked["images"], checked["skipped"]) == (40, 1)
     assert checked["accuracy"] == sum(r["label"] == r["truth"] for r in checked["predictions"]) / 40 > 0.9
     code, out, err = child("forget", "--source", "shift 1", "--allow-unsigned", "--json", **state)
-    assert json.loads(out) == {"forgotten": 40, "generation": learnt["generation"] + 1}
+    assert json.loads(out) == {"forgotten": 40, "generation": learnt["generation"] + 1, "exact": True}
     code, out, err = child("status", "--allow-unsigned", "--json", **state)
     assert json.loads(out)["learnt_samples"] == 0
 
@@ -277,3 +277,32 @@ def test_trust_lists_what_was_added(tmp_path: Path, capsys: pytest.CaptureFixtur
     (identity,) = json.loads(capsys.readouterr().out)["trusted"]
     assert main(["trust", "list", "--state", folder]) == 0
     assert identity in capsys.readouterr().out
+
+
+def test_forgetting_says_that_it_was_exact(say: Any, images: Path) -> None:
+    say("learn", images / "1", "--label", "new", "--json")
+    assert say("forget", "--label", "new", "--json").document["exact"] is True
+    say("learn", images / "1", "--label", "new", "--json")
+    assert "samples, exactly;" in say("forget", "--label", "new").out
+
+
+def test_merging_says_that_it_was_exact(
+    say: Any, state: str, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say("learn", images / "1", "--label", "new", "--json")
+    assert main(["merge", state, state, "-o", str(tmp_path / "fleet")]) == 0
+    assert "samples, merged exactly" in capsys.readouterr().out
+    assert main(["merge", state, state, "-o", str(tmp_path / "again"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["exact"] is True
+
+
+def test_a_decision_is_explained_in_words_and_as_data(say: Any, images: Path) -> None:
+    learnt = say("learn", images / "2", "--source", "roof", "--label", "2", "--json").document["learnt"]
+    picture = sorted((images / "2").glob("*.png"))[0]
+    (document,) = say("explain", picture, "--json", "--neighbours", 2).document
+    assert document["evidence"][0]["label"] == document["label"] and len(document["evidence"]) >= 9
+    assert document["neighbours"][0]["number"] in learnt and len(document["neighbours"]) == 2
+    words = say("explain", picture).out
+    assert words.startswith(f"{picture}: {document['label']}") and "2 from roof, cosine 1.000" in words
+    broken = say("explain", images / "1" / "broken.png")
+    assert broken.code == 1 and "none of the files" in broken.err

@@ -1,0 +1,65 @@
+"""`edgetl-runtime explain`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Dict, List
+
+from edgetl_runtime.cli.images import labelled_paths, read_or_skip
+from edgetl_runtime.cli.sessions import open_state
+from edgetl_runtime.errors import SampleError, SourceError
+from edgetl_runtime.heads import Explanation
+
+__all__ = ["EXAMPLE", "add_arguments", "run"]
+
+logger = logging.getLogger(__name__)
+
+EXAMPLE = "edgetl-runtime explain photo.jpg --state state/"
+_MOST_CLASSES = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of this command."""
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders of them")
+    parser.add_argument("--neighbours", type=int, default=5, metavar="N", help="nearest samples to name (default 5)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print why, image by image."""
+    told: List[Dict[str, Any]] = []
+    with open_state(args, read_only=True) as session:
+        sources = {sample.id: sample.source for sample in session.samples()}
+        for path, _ in labelled_paths(args.images):
+            frame = read_or_skip(path)
+            if frame is None:
+                continue
+            try:
+                why = session.explain(frame, max(0, args.neighbours))
+            except SampleError as error:
+                logger.warning("skipped: %s: %s", path, error)
+                continue
+            told.append({"image": str(path), **asdict(why)})
+            if not args.json:
+                _show(path, why, sources)
+    if not told:
+        raise SourceError("none of the files can be used as an image")
+    if args.json:
+        print(json.dumps(told))
+    return 0
+
+
+def _show(path: Path, why: Explanation, sources: Dict[int, str]) -> None:
+    print(f"{path}: {why.label}")
+    for evidence in why.evidence[:_MOST_CLASSES]:
+        print(
+            f"  {evidence.label!s:<30} {100 * evidence.probability:5.1f} %  decision {evidence.decision:.3g},"
+            f" {evidence.count:.4g} samples behind it"
+        )
+    for near in why.neighbours:
+        origin = sources.get(near.number)
+        where = "a sample of the source" if near.number < 0 else f"sample {near.number}"
+        print(f"  near        {where}: {near.label}{f' from {origin}' if origin else ''}, cosine {near.cosine:.3f}")
