@@ -1,20 +1,30 @@
-"""How unlike anything known a sample is: the relative Mahalanobis distance, from the same statistics."""
+"""How unlike anything known a sample is: relative Mahalanobis distance, energy, or the nearest stored sample."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Optional, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgetl_runtime.heads.linear import LinearHead
+from edgetl_runtime.heads.protocol import Head
 from edgetl_runtime.heads.slda import discriminant
+from edgetl_runtime.numerics import log_softmax
 from edgetl_runtime.statistics import Statistics, checked_features
 
-__all__ = ["OutlierScore", "fit_outliers"]
+__all__ = ["EnergyScore", "NeighbourScore", "OutlierScore", "Outliers", "fit_outliers", "outlier_threshold"]
 
 Array = NDArray[np.float64]
+
+
+class Outliers(Protocol):
+    """Any of the scores."""
+
+    def score(self, features: ArrayLike) -> Array:
+        """Scores (N) of features (N, D): larger is less like anything known."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -75,3 +85,71 @@ def fit_outliers(
     return OutlierScore(model.both.shift, weights, model.bias, basis, offset, constant)
 
 
+
+
+@dataclass(frozen=True)
+class EnergyScore:
+    """-T log sum exp(decision / T): how little all classes together say of a sample. Liu et al. 2020.
+
+    For heads trained to discriminate, as softmax; O(N K) beside the decision.
+    """
+
+    head: Head
+
+    def score(self, features: ArrayLike) -> Array:
+        """Scores (N) of features (N, D): larger is less like any class; NaN without classes."""
+        temperature = float(self.head.metadata().get("temperature", 1.0))
+        scaled = self.head.decision(features) / temperature
+        if scaled.shape[1] == 0:
+            return np.full(len(scaled), np.nan)
+        # log sum exp = z - log softmax(z), of any one column.
+        result: Array = -temperature * (scaled[:, 0] - log_softmax(scaled)[:, 0])
+        return result
+
+
+@dataclass(frozen=True)
+class NeighbourScore:
+    """1 - cosine to the k-th nearest of M stored directions (M, D) about `shift` (D). Sun et al. 2022 (KNN).
+
+    Knows classes of any shape, but only as well as it stores them: O(N M D), memory 8 M D bytes.
+    """
+
+    shift: Array
+    directions: Array
+    k: int = 1
+
+    @classmethod
+    def of(cls, features: ArrayLike, shift: ArrayLike, k: int = 1) -> NeighbourScore:
+        """From stored features (M, D), as those of a Reservoir."""
+        centre = np.asarray(shift, dtype=np.float64)
+        return cls(centre, _directions(features, centre), k)
+
+    def score(self, features: ArrayLike) -> Array:
+        """Scores (N) of features (N, D), 0 to 2: larger is farther from all that is stored; NaN with nothing stored."""
+        rows = _directions(features, self.shift)
+        k = min(self.k, len(self.directions))
+        if k < 1:
+            return np.full(len(rows), np.nan)
+        cosines = rows @ self.directions.T
+        result: Array = 1.0 - np.partition(cosines, -k, axis=1)[:, -k]
+        return result
+
+
+def outlier_threshold(scores: ArrayLike, share: float = 0.05) -> float:
+    """The score that `share` of known samples exceed, from scores (M) of held-out ones as of the guard set.
+
+    Conformal: the chance of a known sample beyond it is at most `share`; infinite with too few to promise that.
+    """
+    known = np.sort(np.asarray(scores, dtype=np.float64))
+    if not np.isfinite(known).all():
+        raise ValueError("the scores of known samples hold NaN or infinite values; fit the score on classes first")
+    # The smallest rank r with (M + 1 - r) / (M + 1) <= share.
+    rank = int(np.ceil((len(known) + 1) * (1.0 - share) - 1e-9))
+    return float("inf") if rank > len(known) else float(known[max(rank, 1) - 1])
+
+
+def _directions(features: ArrayLike, shift: Array) -> Array:
+    rows = np.asarray(checked_features(features, len(shift)), dtype=np.float64) - shift
+    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+    result: Array = rows / np.where(lengths > 0, lengths, 1.0)[:, None]
+    return result

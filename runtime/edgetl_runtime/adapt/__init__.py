@@ -1,0 +1,43 @@
+"""Following the domain without labels: challengers for the guard, never a change by themselves."""
+
+from __future__ import annotations
+
+from edgetl_runtime.adapt.buffer import Buffer
+from edgetl_runtime.adapt.calibration import Calibration, fit_calibration, recalibrated
+from edgetl_runtime.adapt.fitness import Fitness, fitness, unfit
+from edgetl_runtime.adapt.loading import load_adapted
+from edgetl_runtime.adapt.maps import FeatureMap
+from edgetl_runtime.adapt.policy import POLICY, Challengers, PolicyRow, challengers
+from edgetl_runtime.adapt.questions import QuestionBudget, Questions, choose_questions, estimated_mean
+from edgetl_runtime.adapt.situation import Adapted, Adapter, Situation
+from edgetl_runtime.adapt.table import ADAPTERS, AdapterRow, adapt
+from edgetl_runtime.adapt.unknowns import Cluster, Likeness, clusters
+
+__all__ = [
+    "ADAPTERS",
+    "POLICY",
+    "Adapted",
+    "Adapter",
+    "AdapterRow",
+    "Buffer",
+    "Calibration",
+    "Challengers",
+    "Cluster",
+    "FeatureMap",
+    "Fitness",
+    "Likeness",
+    "PolicyRow",
+    "QuestionBudget",
+    "Questions",
+    "Situation",
+    "adapt",
+    "challengers",
+    "choose_questions",
+    "clusters",
+    "estimated_mean",
+    "fit_calibration",
+    "fitness",
+    "load_adapted",
+    "recalibrated",
+    "unfit",
+]
