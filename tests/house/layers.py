@@ -27,6 +27,7 @@ SIDEWAYS = {
     ("heads", "statistics"), ("heads", "reservoir"), ("adapt", "statistics"), ("drift", "statistics"),
     ("guard", "statistics"),
     ("outliers", "statistics"), ("outliers", "heads"), ("guard", "heads"),
+    ("drift", "heads"), ("drift", "outliers"), ("adapt", "heads"), ("adapt", "reservoir"), ("adapt", "drift"),
     ("store", "bundle"), ("installation", "bundle"), ("trust", "bundle"), ("trust", "installation"),
     ("extractor", "bundle"), ("extractor", "engines"), ("learner", "bundle"),
     ("opening", "session"), ("opening", "serving"), ("session", "teaching"), ("merging", "teaching"),
