@@ -4,7 +4,7 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.10 python3; do $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 
 # Each is benchmarks/NAME.py (dashes become underscores); it prints its figures and writes build/evidence/NAME.json.
-EVIDENCE := extractors engines preprocess bench own-data bad-input exactness bench-heads fewshot steering attacks
+EVIDENCE := extractors engines engine-cost preprocess bench own-data bad-input exactness bench-heads fewshot steering attacks
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -34,6 +34,7 @@ lint: .venv/ready ## ruff and strict mypy
 
 extractors: ## every backbone that is promised: exports, and torch against onnxruntime
 engines:    ## every backbone on every engine: lint, TensorRT's compiler, three onnxruntimes, OpenVINO
+engine-cost: ## what the runtime adds to an engine, and what threads do to it beside learning
 preprocess: ## preprocessing against torchvision's: grey levels apart, and speed
 bench:      ## the device process: memory, start-up, latency, beside torch running the same model
 own-data:   ## real ImageNet weights and real images: build, learn, predict
