@@ -105,6 +105,11 @@ class Database:
         with self._turn, contextlib.suppress(sqlite3.Error):
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def settle(self) -> None:
+        """Bring all of the journal into the one file, durably; raises StateError."""
+        if self.query("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:
+            raise StateError(f"{self.path}: another process reads it; nothing was changed")
+
     def close(self) -> None:
         """Release the file and the lock; harmless when repeated, and in a forked child, which owns neither."""
         if os.getpid() != self._opened_by:

@@ -5,10 +5,12 @@ Syntax of SQLite 3.31 (JetPack 5).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import logging
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Optional
@@ -18,7 +20,7 @@ from edgetl_runtime.errors import StateBusyError, StateCorruptError, StateError,
 from edgetl_runtime.store.ballast import keep_ballast, release_ballast
 from edgetl_runtime.store.database import Database
 from edgetl_runtime.store.faults import SQLITE_ERRORS, state_error, state_os_error
-from edgetl_runtime.store.rescue import adopt, put_back, set_aside
+from edgetl_runtime.store.rescue import adopt, begin_rescue, finish_rescue, resume_rescue
 from edgetl_runtime.store.schema import SCHEMA_VERSION, STATE_FILE, TABLES, create_or_migrate
 from edgetl_runtime.store.state import Store
 
@@ -47,14 +49,13 @@ def open_store(folder: Path, *, read_only: bool = False) -> Store:
             ) from error
     lock = _lock(folder)
     try:
+        resume_rescue(folder)
         try:
-            store = _open(folder, lock)
-        except StateCorruptError as error:
-            store = _recover(folder, lock, error)
+            store = _open_or_recover(folder, lock)
         except StateFullError:
             if not release_ballast(folder):
                 raise
-            return _open(folder, lock)
+            return _open_or_recover(folder, lock)
         keep_ballast(folder)
         return store
     except OSError as error:
@@ -63,6 +64,13 @@ def open_store(folder: Path, *, read_only: bool = False) -> Store:
     except BaseException:
         os.close(lock)
         raise
+
+
+def _open_or_recover(folder: Path, lock: int) -> Store:
+    try:
+        return _open(folder, lock)
+    except StateCorruptError as error:
+        return _recover(folder, lock, error)
 
 
 def _open(folder: Path, lock: Optional[int]) -> Store:
@@ -183,13 +191,21 @@ def _lock(folder: Path) -> int:
 
 
 def _recover(folder: Path, lock: int, error: StateCorruptError) -> Store:
-    aside = set_aside(folder)
-    store = _open(folder, lock)
+    """Make a whole file of what can be read, beside the damaged one, and only then exchange them."""
+    beside = begin_rescue(folder)
     try:
-        saved = adopt(store, aside)
+        held = os.dup(lock)  # the store that is made there lets go of its own
+        try:
+            store = _open(beside, held)
+        except BaseException:
+            os.close(held)
+            raise
+        with contextlib.closing(store):
+            saved = adopt(store, folder / STATE_FILE, f"{STATE_FILE}.corrupt-1")
+            store.settle()
     except BaseException:
-        store.close()
-        put_back(aside, folder / STATE_FILE)  # the next start tries again
+        shutil.rmtree(str(beside), ignore_errors=True)  # the next start tries again
         raise
+    aside = finish_rescue(folder)
     logger.error("%s; kept as %s, %d samples saved from it", error, aside, saved)
-    return store
+    return _open(folder, lock)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sqlite3
 import struct
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
-from edgetl_runtime.bundle.container import sync_folder
+from edgetl_runtime.bundle.container import remove_file, sync_folder
 from edgetl_runtime.store.faults import SQLITE_ERRORS
 from edgetl_runtime.store.generations import Generation, Pointer, intact_generation
 from edgetl_runtime.store.schema import STATE_FILE, TABLES, sample_intact, seal
 from edgetl_runtime.store.state import Store
 
-__all__ = ["adopt", "put_back", "set_aside"]
+__all__ = ["adopt", "begin_rescue", "finish_rescue", "resume_rescue"]
 
 logger = logging.getLogger(__name__)
 
+_RESCUED = ".rescued"  # a folder beside the state, for the file that is made of it
 _MOST_SET_ASIDE = 3
 _MOST_BYTES = 4 << 30
 _MOST_KEYS, _BEYOND = 10_000, 100  # how far back, and beyond the newest that an event names
@@ -25,38 +27,63 @@ _MOST_KEYS, _BEYOND = 10_000, 100  # how far back, and beyond the newest that an
 Row = Tuple[Any, ...]
 
 
-def set_aside(folder: Path) -> Path:
-    """Rename a damaged file with its journal; the newest three are kept, number 1 is the newest."""
+def begin_rescue(folder: Path) -> Path:
+    """An empty folder for the file that takes over what can be read; the damaged one stays in place until then."""
+    made = folder / _RESCUED
+    shutil.rmtree(str(made), ignore_errors=True)
+    made.mkdir()
+    sync_folder(folder)
+    return made
+
+
+def finish_rescue(folder: Path) -> Path:
+    """Set the damaged file aside and put the one made of it, closed and synced, in its place; the damaged one's path.
+
+    The newest three are kept, number 1 is the newest. A cut at any point leaves what `resume_rescue` goes on from.
+    """
     path = folder / STATE_FILE
     names = [path, *(folder / f"{STATE_FILE}.corrupt-{number}" for number in range(1, _MOST_SET_ASIDE + 1))]
-    for source, target in reversed(list(zip(names, names[1:]))):
-        # The journal goes first: beside a new database it would be taken for its own.
-        for suffix in ("-wal", "-shm", ""):
-            part, moved = Path(f"{source}{suffix}"), Path(f"{target}{suffix}")
-            if part.exists():
-                part.replace(moved)
-            elif moved.exists():
-                moved.unlink()
+    if path.exists():
+        for source, target in reversed(list(zip(names, names[1:]))):
+            if source.exists():
+                source.replace(target)
+                _move_journal(source, target)
+    else:  # it was cut here
+        _move_journal(names[0], names[1])
+    # Only now: beside a new file the old journal would be taken for its own.
+    (folder / _RESCUED / STATE_FILE).replace(path)
     sync_folder(folder)
+    shutil.rmtree(str(folder / _RESCUED), ignore_errors=True)
     return names[1]
 
 
-def put_back(aside: Path, path: Path) -> None:
-    """Undo `set_aside` of the newest, so that the next start tries again."""
-    for suffix in ("-wal", "-shm"):
-        Path(f"{path}{suffix}").unlink() if Path(f"{path}{suffix}").exists() else None
-    for suffix in ("", "-wal", "-shm"):
-        if Path(f"{aside}{suffix}").exists():
-            Path(f"{aside}{suffix}").replace(f"{path}{suffix}")
+def resume_rescue(folder: Path) -> None:
+    """What a cut left of a rescue: finished where the damaged file was moved away already, else begun anew later."""
+    made = folder / _RESCUED
+    if (made / STATE_FILE).exists() and not (folder / STATE_FILE).exists():
+        finish_rescue(folder)
+    elif made.exists():
+        shutil.rmtree(str(made), ignore_errors=True)
 
 
-def adopt(store: Store, aside: Path) -> int:
-    """Take over what is readable and intact of the file set aside; how many samples.
+def _move_journal(source: Path, target: Path) -> None:
+    """The journal of a damaged file goes with it, its shared memory goes away."""
+    journal, moved = Path(f"{source}-wal"), Path(f"{target}-wal")
+    if journal.exists() and journal.stat().st_size:
+        journal.replace(moved)
+    else:
+        remove_file(journal)
+        remove_file(moved)
+    remove_file(Path(f"{source}-shm"))
+
+
+def adopt(store: Store, damaged: Path, kept_as: str) -> int:
+    """Take over what is readable and intact of a damaged file, to be kept under another name; how many samples.
 
     Without the fact of the feature space nobody knows what the features mean, so no row is taken. What was live
     stays live when its generation is intact, else the newest that is; else the factory head.
     """
-    found = _Readable(aside)
+    found = _Readable(damaged)
     keep: Dict[str, str] = {key: found.facts[key] for key in ("bundle", "feature_space", "dim") if key in found.facts}
     known = "feature_space" in keep
     saved, numbers = 0, []
@@ -71,7 +98,7 @@ def adopt(store: Store, aside: Path) -> int:
         store.facts.put(keep)
         pointer = _pointer(store, found, numbers, saved)
         store.generations.point(pointer)
-        detail = {"kept_as": aside.name, "saved": saved, "generations": sorted(numbers), "live": pointer.active}
+        detail = {"kept_as": kept_as, "saved": saved, "generations": sorted(numbers), "live": pointer.active}
         store.facts.log(pointer.active, "state_corrupt", detail)
     return saved
 

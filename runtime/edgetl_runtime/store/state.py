@@ -103,6 +103,10 @@ class Store:
         """After deleting: leave no bytes of it in the journal either."""
         self.database.wipe_journal()
 
+    def settle(self) -> None:
+        """Leave all in the one file, and nothing in its journal; raises StateError."""
+        self.database.settle()
+
     def quarantined(self) -> int:
         """Number of rows that were found damaged and set aside."""
         return int(self.database.query("SELECT COUNT(*) FROM quarantine")[0][0])
