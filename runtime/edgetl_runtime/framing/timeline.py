@@ -34,6 +34,10 @@ class Timeline:
         self._stamp_s: Optional[float] = None
         self.restarts = 0
 
+    def reset(self) -> None:
+        """Begin anew: the sender was unplugged."""
+        self._ticks = self._stamp_s = None
+
     def stamp(self, ticks: Optional[float], arrived_s: float) -> float:
         """The sample's stamp in seconds; may go back, where the sender's clock did by less than `most_apart_s`."""
         if self._tick_s is not None and ticks is not None and math.isfinite(ticks):

@@ -4,14 +4,15 @@
         for sample in source:
             ...
 
-`file://` goes by the suffix. Every kind takes `keep`, `constant_after` and `stuck_after` (see Source and About);
-every recording also `speed`: 1 plays it as it was taken, as if it were live, 10 ten times faster.
+`file://` goes by the suffix. Every kind takes `keep` (see Source), and `constant_after`, `stuck_after`, `low` and
+`high` (see About); every recording also `speed`: 1 plays it as it was taken, as if it were live, 10 ten times faster.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Dict, NamedTuple, Union
@@ -89,6 +90,7 @@ def open_feed(uri: Uri) -> Feed:
     row = SOURCES[uri.scheme]
     if row.needs and importlib.util.find_spec(row.needs) is None:
         raise SourceError(f"the source {uri.scheme} needs {row.needs}, which is not installed: {row.how}")
+    low, high = (uri.number(name, least=-math.inf) for name in ("low", "high"))
     constant_after = uri.integer("constant_after", About.constant_after)
     stuck_after = uri.integer("stuck_after", About.stuck_after)
     try:
@@ -108,6 +110,8 @@ def open_feed(uri: Uri) -> Feed:
     live = feed.about.live or speed > 0
     rate_hz = feed.about.rate_hz * speed if speed and feed.about.rate_hz else feed.about.rate_hz
     about = replace(feed.about, constant_after=constant_after, stuck_after=stuck_after, live=live, rate_hz=rate_hz)
+    if low is not None or high is not None:
+        about = replace(about, limits=((low, high),) * len(about.channels))
     return PacedFeed(feed, about, speed)
 
 

@@ -48,12 +48,15 @@ class Health:
 
 
 class Watch:
-    """The checks of one source. `now_s` is monotonic time, handed in; nothing here looks at a clock."""
+    """The checks of one source. `now_s` is monotonic time, handed in; nothing here looks at a clock.
+
+    Of a recording, which is read faster than it was taken, the time is that of its samples.
+    """
 
     def __init__(self, about: About, now_s: float) -> None:
         self._about = about
         self._period_s = 1.0 / about.rate_hz if about.rate_hz else 0.0
-        self._began_s = self._came_s = now_s
+        self._came_s = self._recorded_s = now_s
         self._arrivals: Deque[float] = collections.deque(maxlen=64)
         self._gaps: Deque[float] = collections.deque(maxlen=31)
         self._held: Dict[str, float] = {}
@@ -70,6 +73,8 @@ class Watch:
 
     def check(self, sample: Sample, now_s: float) -> Optional[Sample]:
         """The sample, with a doubt where there is one; None when it was dropped and counted."""
+        if not self._about.live:
+            now_s = self._recorded_s = sample.stamp_s if math.isfinite(sample.stamp_s) else self._recorded_s
         reason = self._refusal(sample, now_s)
         if reason:
             self.drops[reason] = self.drops.get(reason, 0) + 1
@@ -86,6 +91,7 @@ class Watch:
         """Say that a read brought that many samples, good or bad."""
         if connected and not self._connected:
             self._last, self._repeats, self._stuck = None, 0, np.zeros(1)
+            self._stamp_s = -math.inf
             self._came_s = now_s
         self._connected = connected
         if count:
@@ -99,12 +105,13 @@ class Watch:
 
     def health(self, now_s: float, drops: Mapping[str, int]) -> Health:
         """The state at `now_s`; `drops` are those that the feed itself counted."""
+        now_s = now_s if self._about.live else self._recorded_s
         faults = self._faults(now_s)
         state = faults[0] if faults else "ended" if self._ended else "ok" if self.samples else "starting"
         counted = dict(self.drops)
         for reason, count in drops.items():
             counted[reason] = counted.get(reason, 0) + count
-        return Health(state, faults, self._rate_hz(now_s), now_s - self._came_s, self.samples, counted)
+        return Health(state, faults, self._rate_hz(now_s), max(0.0, now_s - self._came_s), self.samples, counted)
 
     def _refusal(self, sample: Sample, now_s: float) -> str:
         """Why a sample cannot be used at all, or ""."""
@@ -172,7 +179,7 @@ class Watch:
 
     def _faults(self, now_s: float, only_held: bool = False) -> Tuple[str, ...]:
         hold_s = max(_HOLD_S, 3 * self._period_s)
-        found = {fault for fault, at_s in self._held.items() if now_s - at_s <= hold_s and not self._ended}
+        found = {fault for fault, at_s in self._held.items() if abs(now_s - at_s) <= hold_s and not self._ended}
         if not only_held and not self._connected:
             found.add("unplugged")
         elif not only_held and self._about.live and not self._ended and now_s - self._came_s > self._stale_s():

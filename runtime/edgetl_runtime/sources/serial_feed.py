@@ -93,6 +93,7 @@ class SerialFeed:
         if self._port.losses != self._losses:
             self._losses = self._port.losses
             self._decoder.reset()
+            self._timeline.reset()
             self._sequence = None
         if not data:
             return []
@@ -108,15 +109,16 @@ class SerialFeed:
     def _sample(self, reading: Reading, arrived_s: float) -> Sample:
         restarts = self._timeline.restarts
         stamp_s = self._timeline.stamp(reading.ticks, arrived_s)
-        if reading.sequence is not None:
-            before, self._sequence = self._sequence, reading.sequence
-            if before is not None and restarts == self._timeline.restarts:
-                missing = reading.sequence - before - 1
-                if self._wraps:
-                    missing %= self._wraps
-                # A repeated or late frame is no gap; the order is checked by its stamp.
-                if 0 < missing < (self._wraps or 1 << 32) // 2:
-                    self._lost += missing
+        if self._sequence is None or reading.sequence is None or restarts != self._timeline.restarts:
+            self._sequence = reading.sequence
+        else:
+            ahead = reading.sequence - self._sequence
+            if self._wraps:
+                ahead %= self._wraps
+            # A repeated or late frame is no gap; the order is checked by its stamp.
+            if 0 < ahead < (self._wraps or 1 << 32) // 2:
+                self._lost += ahead - 1
+                self._sequence = reading.sequence
         return Sample(reading.values, stamp_s)
 
     def _notice_silence(self, size: int, heard: bool) -> None:

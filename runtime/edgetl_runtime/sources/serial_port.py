@@ -62,8 +62,10 @@ class SerialPort:
         """What has come, at once when there is something; b"" when nothing did in time or the device is gone."""
         until_s = self._clock() + timeout_s
         while True:
-            data = self._read_once() if self._port is not None else self._reopen(until_s)
-            if data or self._clock() >= until_s:
+            was_connected = self.connected
+            data = self._read_once() if was_connected else self._reopen(until_s)
+            # A change is told at once, so that whoever reads sees each loss and each return.
+            if data or self.connected != was_connected or self._clock() >= until_s:
                 return data
 
     def write(self, data: bytes) -> bool:

@@ -1,0 +1,69 @@
+"""T14: whatever steps the wall clock takes, a live stream gives the same windows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("serial", reason="pyserial is not installed")
+
+# A board on a pseudo terminal, read as it sends; prints when the process thinks it is, and the windows.
+PROGRAM = """
+import datetime, hashlib, os, pathlib, select, struct, sys, threading
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+from edgetl_runtime.framing import encode_frame, parse_schema
+from edgetl_runtime.sources import Source
+from edgetl_runtime.sources.serial_feed import SerialFeed
+from edgetl_runtime.sources.serial_port import SerialPort
+from edgetl_runtime.windows import Windower, WindowSpec
+from tests.runtime.sources.ports import Board
+
+board = Board()
+schema = parse_schema({"format": "edgetl", "rate_hz": 100, "field": [{"name": "x", "type": "f32"}]})
+source = Source(SerialFeed(SerialPort(board.device, 115200), schema, "board"))
+def send():
+    for number in range(100):
+        if number == 50 and sys.argv[2]:
+            pathlib.Path(os.environ["FAKETIME_TIMESTAMP_FILE"]).write_text(sys.argv[2])
+        board.send(encode_frame(struct.pack("<f", np.sin(number * 0.1)), number, number * 10_000))
+        select.select([], [], [], 0.002)
+threading.Thread(target=send).start()
+windower, windows, states = Windower(WindowSpec(10, 10, 50.0), source_rate_hz=100.0), [], set()
+while source.health().samples < 100:
+    for sample in source.read(0.1):
+        windows += windower.push([sample.stamp_s], [sample.data], [sample.doubt])
+for sample in source.read(0.1):
+    windows += windower.push([sample.stamp_s], [sample.data], [sample.doubt])
+values = np.round(np.stack([window.data for window in windows]), 3)
+print(datetime.date.today().year, len(windows), hashlib.sha256(values.tobytes()).hexdigest(), windower.cuts)
+"""
+
+
+@pytest.mark.skipif(shutil.which("faketime") is None, reason="faketime is not installed")
+def test_no_step_of_the_wall_clock_changes_a_window(tmp_path: Path) -> None:
+    root = str(Path(__file__).resolve().parents[3])
+    library = subprocess.run(["faketime", "-f", "+0d", "printenv", "LD_PRELOAD"], capture_output=True, text=True)
+    clock, years, found = tmp_path / "clock", [], []
+    # As it is; ten years on and back; 1970; and in the middle of the run back by an hour, and on to 2036.
+    for shift, then in (("+0", ""), ("+3650d", ""), ("-3650d", ""), ("@1970-01-02 00:00:00", ""), ("+0", "-3600"),
+                        ("@1970-01-02 00:00:00", "@2036-01-02 00:00:00")):  # fmt: skip
+        clock.write_text(shift)
+        settings = {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
+        settings.update(LD_PRELOAD=library.stdout.strip(), FAKETIME_TIMESTAMP_FILE=str(clock))
+        command = [sys.executable, "-c", PROGRAM, root, then]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, **settings}, check=False, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        year, _, rest = done.stdout.partition(" ")
+        years.append(int(year))
+        found.append(rest)
+    assert years[1] - years[0] in (9, 10) and years[0] - years[2] in (9, 10)  # the clock was really another
+    assert years[3] == 1970 and years[5] == 2036
+    assert len(set(found)) == 1 and found[0].startswith("5 "), found
