@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import os
 import shutil
 from pathlib import Path
@@ -16,7 +18,15 @@ from edgetl_runtime.errors import (
     StateFullError,
 )
 
-__all__ = ["adopt_bundle", "keep_bundle", "make_state_folder", "open_installed", "state_refused"]
+__all__ = [
+    "adopt_bundle",
+    "keep_bundle",
+    "make_state_folder",
+    "named_files",
+    "open_installed",
+    "state_refused",
+    "sweep_leftovers",
+]
 
 _NO_SPACE = (28, 122)  # ENOSPC, EDQUOT
 _STAGED = ".staged"
@@ -33,6 +43,30 @@ def make_state_folder(folder: Union[str, Path]) -> Path:
     except OSError as error:
         raise state_refused(error, f"cannot use {folder} as a state folder") from error
     return Path(folder)
+
+
+def named_files(folder: Path, pattern: str) -> List[Path]:
+    """Files of a folder whose names match, in order; none where there is no folder. Raises StateError.
+
+    `Path.glob` would take a folder that cannot be read for an empty one.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if fnmatch.fnmatchcase(path.name, pattern))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise state_refused(error, f"cannot read {folder}") from error
+
+
+def sweep_leftovers(folder: Path) -> None:
+    """Remove what a cut left of files that never got their name; only the writer of this state may."""
+    with contextlib.suppress(OSError, StateError):
+        remove_file(folder / "bundles" / _STAGED)
+        for path in named_files(folder / "trusted", ".*.tmp"):
+            number = path.name[1:-4]
+            # Keys are brought by a process of its own, which may be doing so now.
+            if not (number.isdigit() and Path(f"/proc/{number}").exists()):
+                remove_file(path)
 
 
 def keep_bundle(
@@ -71,7 +105,7 @@ def adopt_bundle(source: Path, folder: Path, bundle_id: Optional[str]) -> str:
     """
     bundle = open_installed(source, bundle_id, None, True)
     keep_bundle(bundle, _path(source, bundle.id), folder, None, True)
-    for path in sorted((source / "trusted").glob("*")):
+    for path in named_files(source / "trusted", "[!.]*"):
         replace_file(make_state_folder(folder / "trusted") / path.name, path.read_bytes())
     return bundle.id
 
@@ -83,7 +117,7 @@ def open_installed(
 
     `bundle_id` None: the state does not know any more (it was damaged), so the newest release that is kept there.
     """
-    kept = sorted((folder / "bundles").glob("*.edgetl"))
+    kept = named_files(folder / "bundles", "*.edgetl")
     if bundle_id is None and not kept:
         raise StateError(
             f"no bundle is installed in {folder}; install one: edgetl-runtime install BUNDLE --state {folder}"

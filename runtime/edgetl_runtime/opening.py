@@ -13,7 +13,7 @@ from edgetl_runtime.bundle.manifest import Variant
 from edgetl_runtime.bundle.members import GuardSet
 from edgetl_runtime.engines import BuildProgress
 from edgetl_runtime.errors import StateError
-from edgetl_runtime.installation import keep_bundle, make_state_folder, open_installed
+from edgetl_runtime.installation import keep_bundle, make_state_folder, open_installed, sweep_leftovers
 from edgetl_runtime.serving import choose, list_ways
 from edgetl_runtime.session import Session
 from edgetl_runtime.store import QUOTA_BYTES, Store, open_store
@@ -73,6 +73,8 @@ def open_session(
         make_state_folder(folder)
     store = open_store(folder, read_only=read_only)
     try:
+        if not read_only:
+            sweep_leftovers(folder)
         keys = trusted_keys(folder, trusted)
         if bundle is None:
             opened = open_installed(folder, store.meta("bundle"), keys, allow_unsigned)

@@ -10,7 +10,7 @@ from edgetl_runtime.bundle.container import replace_file
 from edgetl_runtime.bundle.signature import key_id, load_public_key
 from edgetl_runtime.bundle.trust_set import MAX_TRUST_SET_BYTES, TrustSet, verify_trust_set
 from edgetl_runtime.errors import BundleSignatureError, SourceError, StateError
-from edgetl_runtime.installation import make_state_folder, state_refused
+from edgetl_runtime.installation import make_state_folder, named_files, state_refused
 
 __all__ = ["Trust", "read_trust", "revoke_key", "rotate_keys", "trust_key", "trusted_keys"]
 
@@ -78,7 +78,7 @@ def trusted_keys(folder: Path, more: Sequence[bytes] = ()) -> Dict[str, bytes]:
 def read_trust(folder: Path) -> Trust:
     """What this device trusts now; every trust set since its provisioning is verified again, in order."""
     keys, recovery = _provisioned(folder, "pub"), _provisioned(folder, "recovery")
-    revoked = {path.stem for path in (folder / FOLDER).glob("*.revoked")}
+    revoked = {path.stem for path in named_files(folder / FOLDER, "*.revoked")}
     sequence = 0
     for path in _sets(folder):
         trust = _read_set(path, recovery)
@@ -103,12 +103,12 @@ def _read_set(path: Path, recovery: Dict[str, bytes]) -> TrustSet:
 
 
 def _sets(folder: Path) -> List[Path]:
-    return sorted((folder / FOLDER).glob("set-*.json"))
+    return named_files(folder / FOLDER, "set-*.json")
 
 
 def _provisioned(folder: Path, suffix: str) -> Dict[str, bytes]:
     found = {}
-    for path in sorted((folder / FOLDER).glob(f"*.{suffix}")):
+    for path in named_files(folder / FOLDER, f"*.{suffix}"):
         try:
             raw = load_public_key(path.read_bytes())
         except (OSError, BundleSignatureError) as error:

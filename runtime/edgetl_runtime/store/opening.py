@@ -47,6 +47,8 @@ def open_store(folder: Path, *, read_only: bool = False) -> Store:
                 f"{error}; open it once for writing (edgetl-runtime install BUNDLE --state {folder}):"
                 " that keeps the damaged file aside and saves what can be read"
             ) from error
+        except OSError as error:
+            raise state_os_error(error, folder) from error
     lock = _lock(folder)
     try:
         resume_rescue(folder)

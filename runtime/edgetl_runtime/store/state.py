@@ -10,6 +10,7 @@ from edgetl_runtime.errors import StateFullError, StateMismatchError
 from edgetl_runtime.store.ballast import release_ballast
 from edgetl_runtime.store.database import Database
 from edgetl_runtime.store.facts import Facts
+from edgetl_runtime.store.faults import state_os_error
 from edgetl_runtime.store.folded import FoldedSums
 from edgetl_runtime.store.generations import Generations, Pointer
 from edgetl_runtime.store.samples import Samples
@@ -113,7 +114,10 @@ class Store:
 
     def kept_aside(self) -> List[str]:
         """Names of damaged state files that are kept in the folder."""
-        return sorted(path.name for path in self.database.folder.glob(f"{STATE_FILE}.corrupt-?"))
+        try:
+            return sorted(path.name for path in self.database.folder.glob(f"{STATE_FILE}.corrupt-?"))
+        except OSError as error:
+            raise state_os_error(error, self.database.folder) from error
 
     def used_bytes(self) -> int:
         """Bytes in the file that hold something; the file itself keeps the room of what was deleted for reuse."""
