@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Deque, Dict, Mapping, Optional, Tuple
 
 from edgetl_runtime.types import Label
@@ -67,7 +67,7 @@ class DecisionFilter:
         if self._stamp_s is None or not 0.0 <= stamp_s - self._stamp_s <= 5 * self._memory_s:
             self._shares, self._unknown, self._stamp_s = {}, 0.0, None
             self._votes.clear()
-            self._begun_s = stamp_s
+            self._begun_s, self._decision = stamp_s, replace(self._decision, label=None)
         known = self._most_outlier is None or outlier <= self._most_outlier
         if any(math.isnan(value) for value in probabilities.values()) or math.isnan(outlier) or not probabilities:
             known = False
