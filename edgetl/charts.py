@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Bar", "Bars", "Heatmap", "LineChart", "Series", "nice_ticks"]
+__all__ = ["Bar", "Bars", "Heatmap", "LineChart", "Point", "Scatter", "Series", "nice_ticks"]
 
 # Letters of these classes are 13 units high; their mean width is a little under 7.
 _LETTER = 6.9
@@ -117,6 +117,73 @@ class LineChart:
                     f'<text class="name" x="{edge + 18:.1f}" y="{y + 4.5:.1f}">'
                     f'<tspan class="value">{self._value(s.points[-1][1])}</tspan>  {escape(s.label)}</text>'
                 )
+        return _svg(width, height, self.caption, parts)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measured thing: x, y, the interval (low, high) in which y is likely to lie, and the kind that colours it."""
+
+    label: str
+    x: float
+    y: float
+    interval: tuple[float, float]
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Points over two measures, numbered, with what each is below; x starts at zero."""
+
+    caption: str
+    x_label: str
+    y_label: str
+    points: Sequence[Point]
+    x_unit: str = ""
+    y_unit: str = ""
+
+    def html(self) -> str:
+        """The chart, once for wide and once for narrow pages, with a legend for both."""
+        kinds = list(dict.fromkeys(point.kind for point in self.points))
+        legend = "".join(
+            f'<li><svg class="swatch" viewBox="0 0 26 12" aria-hidden="true">{_mark(kinds.index(p.kind), 13, 6)}</svg>'
+            f"<span>{number}. {escape(p.label)}</span>"
+            f"<b>{p.y:.1f}{escape(self.y_unit)}, {p.x:.2f}{escape(self.x_unit)}</b></li>"
+            for number, p in enumerate(self.points, 1)
+        )
+        return (
+            f'<figure class="chart"><div class="wide">{self._svg(900, 400, kinds)}</div>'
+            f'<div class="narrow">{self._svg(360, 300, kinds)}</div><ul class="legend">{legend}</ul>'
+            f"<figcaption>{escape(self.caption)}</figcaption></figure>"
+        )
+
+    def _svg(self, width: int, height: int, kinds: Sequence[str]) -> str:
+        ticks = nice_ticks(min(p.interval[0] for p in self.points), max(p.interval[1] for p in self.points), 6)
+        x_ticks = nice_ticks(0.0, max(p.x for p in self.points), 6)
+        left, top, bottom, right = 52.0, 26.0, 46.0, 16.0
+
+        def at(x: float, y: float) -> tuple[float, float]:
+            up = (y - ticks[0]) / ((ticks[-1] - ticks[0]) or 1.0)
+            across = x / (x_ticks[-1] or 1.0)
+            return left + across * (width - left - right), height - bottom - up * (height - top - bottom)
+
+        parts = []
+        for tick in ticks:
+            y = at(0, tick)[1]
+            parts.append(f'<line class="grid" x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+            parts.append(_text("tick", left - 8, y + 4.5, f"{tick:g}", "end"))
+        parts += [_text("tick", at(tick, ticks[0])[0], height - bottom + 20, f"{tick:g}") for tick in x_ticks]
+        parts.append(_text("axis", (left + width - right) / 2, height - 6, self.x_label))
+        parts.append(_text("axis", 4, 13, self.y_label, "start"))
+        for number, point in enumerate(self.points, 1):
+            kind = kinds.index(point.kind)
+            (x, y), low, high = at(point.x, point.y), at(0, point.interval[0])[1], at(0, point.interval[1])[1]
+            said = f"{point.label}: {point.y:.1f}{self.y_unit}, {point.x:.2f}{self.x_unit}"
+            parts.append(
+                f'<g><path class="leader s{kind % 6}" d="M{x:.1f} {low:.1f}V{high:.1f}"/>{_mark(kind, x, y)}'
+                f"<title>{escape(said)}</title></g>"
+            )
+            parts.append(_text("name", x + 8, y + 5, str(number), "start"))
         return _svg(width, height, self.caption, parts)
 
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "the whole loop on real digits: train, freeze, pack, and a device that learns",
     "build": "a pretrained backbone and your data -> one bundle for a device",
     "inspect": "check a bundle and say what is in it",
+    "bench": "what every way to run a bundle costs here, and how right it is",
     "devices": "the boards that edgetl knows: their figures, each with its source",
     "keygen": "make a key pair to sign bundles with",
     "sign": "sign a bundle that was built without a key, or with another one",

@@ -1,0 +1,88 @@
+"""`edgetl bench`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+from edgetl_runtime.errors import SourceError
+
+from edgetl.bench import BenchResult, bench
+from edgetl.bench_page import bench_page
+from edgetl.cli.progress import shown_progress
+
+__all__ = ["EXAMPLE", "add_arguments", "run"]
+
+EXAMPLE = "edgetl bench birds.edgetl --data photos/ --out bench.html"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of this command."""
+    parser.add_argument("bundle", help="the .edgetl file")
+    parser.add_argument("--data", metavar="FOLDER", help="labelled samples: a folder a class, or a CSV; for accuracy")
+    parser.add_argument("--out", metavar="FILE", help="write a page with the plot of accuracy against latency")
+    parser.add_argument("--engine", metavar="NAME", help="this engine only (default: all that are installed)")
+    parser.add_argument("--variant", metavar="NAME", help="this variant only (default: all of the bundle)")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="of the engine (default: up to four)")
+    parser.add_argument("--runs", type=_positive, default=200, metavar="N", help="frames a measurement (default 200)")
+    parser.add_argument("--samples", type=_positive, default=500, metavar="N", help="at most so many (default 500)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw of samples (default 0)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, and print a table or JSON; 0 when every way that runs reproduces the golden samples."""
+    out = None if args.out is None else Path(args.out)
+    if out is not None and not out.parent.is_dir():
+        raise SourceError(f"there is no folder {out.parent} to write {out.name} into; make it first")
+    with shown_progress() as progress:
+        result = bench(
+            args.bundle, args.data, engine=args.engine, variant=args.variant, threads=args.threads, runs=args.runs,
+            most=args.samples, seed=args.seed, progress=progress,
+        )  # fmt: skip
+    if out is not None:
+        out.write_text(bench_page(result), encoding="utf-8")
+    if args.json:
+        print(json.dumps(dataclasses.asdict(result)))
+    else:
+        print(_table(result))
+        if out is not None:
+            print(f"the page is {out}")
+    return 0 if all(way.row.error or way.row.passed for way in result.ways) else 1
+
+
+def _table(result: BenchResult) -> str:
+    lines = [
+        f"{'variant':<10} {'engine':<12} {'p50 ms':>8} {'p99 ms':>8} {'frames/s':>9} {'start s':>8} {'peak MB':>8}"
+        f" {'golden':>8} {'right %':>8} {'same %':>7}"
+    ]
+    for way in result.ways:
+        row = way.row
+        if row.error:
+            lines.append(f"{row.variant:<10} {row.engine:<12} {row.error}")
+            continue
+        golden = f"{row.golden['max_rel']:.0e}" if row.passed else "WRONG"
+        peak = None if row.peak_rss_bytes is None else row.peak_rss_bytes / 1e6
+        lines.append(
+            f"{row.variant:<10} {row.engine:<12} {_number(row.p50_ms):>8} {_number(row.p99_ms):>8}"
+            f" {_number(row.frames_per_s, 1):>9} {_number(row.cold_start_s):>8} {_number(peak, 0):>8} {golden:>8}"
+            f" {_share(way.accuracy):>8} {_share(way.agreement):>7}"
+        )
+    if result.dataset is not None:
+        lines.append(f"accuracy of each factory head on {result.samples} samples of {result.dataset}")
+    return "\n".join(lines)
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1; got {text!r}")
+    return int(text)
