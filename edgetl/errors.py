@@ -8,7 +8,8 @@
     ├── DemoError             the demo cannot run here: its device has no Python, or its process failed
     ├── ExportError           a graph that cannot be made, or that a device would refuse
     ├── ParityError           two engines do not give the same features or decisions
-    └── ProfileError          there is no such device, or its profile does not hold together
+    ├── ProfileError          there is no such device, or its profile does not hold together
+    └── QuantizeError         a graph that cannot be quantized as asked
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ __all__ = [
     "MissingPackageError",
     "ParityError",
     "ProfileError",
+    "QuantizeError",
     "WeightsError",
 ]
 
@@ -57,3 +59,7 @@ class ParityError(EdgetlError):
 
 class ProfileError(EdgetlError):
     """There is no such device, or its profile in devices/ does not hold together."""
+
+
+class QuantizeError(EdgetlError):
+    """A graph cannot be quantized as asked, or calibration samples are missing."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from edgetl.progress import Progress, Step
 if TYPE_CHECKING:
     from edgetl.data import Dataset
 
-__all__ = ["ExtractedPart", "extract", "run_engine"]
+__all__ = ["KEPT_SAMPLES", "ExtractedPart", "extract", "run_engine", "spread"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +33,8 @@ KEPT_SIDE = 320
 class ExtractedPart:
     """Features (N, D) and labels (N) of one part of a dataset; `rejected` samples did not go through.
 
-    At most 64 samples, spread over the part, are kept for checks: as `frames`, raw, and as `tensors`, what
-    the graph was given.
+    Some samples, spread over the part, are kept for checks: at most 64 as `frames`, raw, and those of `rows` as
+    `tensors`, what the graph was given.
     """
 
     features: NDArray[np.float32]
@@ -41,18 +42,28 @@ class ExtractedPart:
     tensors: list[NDArray[Any]]
     frames: list[NDArray[Any]]
     rejected: int
+    rows: list[int] = field(default_factory=list)
 
 
-def extract(engine: Engine, preprocess: Preprocess, part: Dataset, progress: Progress, stage: str) -> ExtractedPart:
+def extract(
+    engine: Engine,
+    preprocess: Preprocess,
+    part: Dataset,
+    progress: Progress,
+    stage: str,
+    keep: int = KEPT_SAMPLES,
+) -> ExtractedPart:
     """Features of every usable sample; one that preprocessing refuses is logged, counted and left out.
 
-    Labels are in the spelling under which a device keeps them. Raises LabelError, ParityError.
+    Labels are in the spelling under which a device keeps them. At most `keep` tensors are kept. Raises LabelError,
+    ParityError.
     """
     features, labels = [], []
     tensors: list[NDArray[Any]] = []
     frames: list[NDArray[Any]] = []
     # Spread over the part, so that parity and golden samples are not all of the first class.
-    every = max(1, len(part) // KEPT_SAMPLES)
+    every, every_frame = max(1, len(part) // max(keep, 1)), max(1, len(part) // KEPT_SAMPLES)
+    rows: list[int] = []
     rejected = 0
     for number, (sample, label) in enumerate(part):
         try:
@@ -63,15 +74,23 @@ def extract(engine: Engine, preprocess: Preprocess, part: Dataset, progress: Pro
             continue
         features.append(run_engine(engine, tensor))
         labels.append(plain_text(str(label)))
-        if (len(features) - 1) % every == 0 and len(tensors) < KEPT_SAMPLES:
+        row = len(features) - 1
+        if row % every == 0 and len(tensors) < keep:
             tensors.append(tensor)
+            rows.append(row)
+        if row % every_frame == 0 and len(frames) < KEPT_SAMPLES:
             frames.append(_kept(sample, preprocess))
         progress(Step(stage, number + 1, len(part)))
     stacked = np.stack(features) if features else np.zeros((0, engine.outputs[0].shape[1]), np.float32)
     if not np.isfinite(stacked).all():
         bad = int((~np.isfinite(stacked)).any(axis=1).sum())
         raise ParityError(f"the extractor gives NaN or infinite features for {bad} of {len(stacked)} samples")
-    return ExtractedPart(stacked, labels, tensors, frames, rejected)
+    return ExtractedPart(stacked, labels, tensors, frames, rejected, rows)
+
+
+def spread(items: Sequence[Any], most: int = KEPT_SAMPLES) -> list[Any]:
+    """At most `most` of the items, evenly over all of them."""
+    return list(items[:: max(1, len(items) // most)])[:most]
 
 
 def run_engine(engine: Engine, tensor: NDArray[Any]) -> NDArray[np.float32]:

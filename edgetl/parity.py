@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgetl.errors import ParityError
 
-__all__ = ["Parity", "compare", "decisions_agreed"]
+__all__ = ["Parity", "compare", "cosines", "decisions_agreed"]
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,15 @@ def compare(reference: ArrayLike, candidate: ArrayLike) -> Parity:
         max_rel = 0.0 if max_abs == 0.0 else float("inf")
     else:
         max_rel = max_abs / largest
+    return Parity(max_abs, max_rel, float(min(1.0, cosines(a, b).min())), len(a))
+
+
+def cosines(reference: ArrayLike, candidate: ArrayLike) -> NDArray[np.float64]:
+    """Cosine (N,) of each pair of feature vectors (N, D): 1 for equal ones, 0 when one of them is zero."""
+    a, b = np.asarray(reference, np.float64), np.asarray(candidate, np.float64)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    same = (a == b).all(axis=1)
-    cosine = np.where(same, 1.0, (a * b).sum(axis=1) / np.where(norms == 0.0, np.inf, norms))
-    return Parity(max_abs, max_rel, float(min(1.0, cosine.min())), len(a))
+    result: NDArray[np.float64] = (a * b).sum(axis=1) / np.where(norms == 0.0, np.inf, norms)
+    return np.where((a == b).all(axis=1), 1.0, result)
 
 
 def decisions_agreed(

@@ -7,7 +7,7 @@ without the bytes `location` anywhere, which the runtime takes as a sign of exte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,11 +103,14 @@ def declare_output(model: onnx.ModelProto, batch: int, dim: int) -> None:
     model.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [batch, dim]))
 
 
-def finish(model: onnx.ModelProto) -> bytes:
-    """The bytes of a checked graph that every device accepts; raises ExportError and says what stands in the way."""
+def finish(model: onnx.ModelProto, allowed: Collection[str] = ()) -> bytes:
+    """The bytes of a checked graph that every device accepts; raises ExportError and says what stands in the way.
+
+    `allowed` are rules of the lint that the devices it is for do not mind.
+    """
     import onnx
 
-    refuse(lint(model))
+    refuse(finding for finding in lint(model) if finding.rule not in allowed)
     standard = [entry for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     if not standard or standard[0].version > MAX_OPSET:
         model = _lower_opset(model)

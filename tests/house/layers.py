@@ -52,12 +52,18 @@ OWN_FILES = {
 # Engines in the host: it runs extractors through the runtime's own adapters. Only a graph that is not one
 # yet, a user's own before it is cut, is evaluated where it is taken apart.
 HOST_ENGINES = {"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"}
-HOST_OWN_FILES = {"onnxruntime": {"edgetl.export.graph", "edgetl.features"}}
+# Its quantizer runs nothing on a device.
+HOST_OWN_FILES = {
+    "onnxruntime": {
+        "edgetl.export.graph", "edgetl.features",
+        "edgetl.quantize.graph", "edgetl.quantize.half", "edgetl.quantize.int8",
+    },
+}  # fmt: skip
 
 # Costs a second or more to import: never as `import edgetl` or `edgetl --help` loads.
 HEAVY = {
     "torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "sklearn", "scipy", "mlxtend",
-    "matplotlib", "pandas",
+    "matplotlib", "pandas", "nncf",
 }  # fmt: skip
 
 # A pure module sees no file, clock, thread, environment or global random state.
