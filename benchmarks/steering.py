@@ -25,7 +25,7 @@ from edgetl_runtime.statistics import Statistics
 import edgetl
 from benchmarks.evidence import ROOT, data_folder, write_evidence
 from benchmarks.fewshot_data import cached
-from edgetl.export import export
+from edgetl.export import export_onnx
 from edgetl.extraction import run_engine
 
 TARGETS = ("angle", "throttle")
@@ -42,7 +42,7 @@ def drive_features() -> dict[str, np.ndarray]:
     tub = data_folder() / "donkey_tub"
     model = data_folder() / "models" / "derived_onnx" / "mobilenet_v2_1.0_224_fp32.onnx"
     extractor = edgetl.extractor(f"onnx:{model}", output="features", mean=127.5, scale=1 / 127.5)
-    engine = open_engine("onnxruntime", export(extractor), threads=2)
+    engine = open_engine("onnxruntime", export_onnx(extractor), threads=2)
     records = [json.loads(line) for line in (tub / "catalog_0.catalog").read_text().splitlines()]
     frames = (read_image(tub / "images" / record["cam/image_array"]) for record in records)
     features = np.stack([run_engine(engine, extractor.preprocess.apply(frame)) for frame in frames])

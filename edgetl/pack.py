@@ -105,7 +105,7 @@ def build(
     """
     from edgetl.backbones import extractor as open_extractor
     from edgetl.data import dataset as open_dataset
-    from edgetl.export import export
+    from edgetl.export import export_onnx
 
     check_head(head, head_options or {})
     started = time.perf_counter()
@@ -125,7 +125,7 @@ def build(
     check_title(title, sequence)
 
     progress(Step("export", 0, 1))
-    graph = export(source)
+    graph = export_onnx(source)
     progress(Step("export", 1, 1))
     exported = time.perf_counter()
     engine = open_engine(ENGINE, graph, threads=threads)

@@ -24,12 +24,17 @@ if TYPE_CHECKING:
 
     from edgetl.features import Extractor
 
-__all__ = ["export"]
+__all__ = ["files", "trace"]
 
 OPSET = 17
 
 
-def export(extractor: Extractor, batch: int = 1) -> bytes:
+def files(graph: bytes) -> dict[str, bytes]:
+    """The graph itself."""
+    return {".onnx": graph}
+
+
+def trace(extractor: Extractor, batch: int = 1) -> bytes:
     """Bytes of one self-contained graph with static `batch`; raises ExportError.
 
     The input is named as `extractor.preprocess.input`, the output `features`, float32 (batch, D).

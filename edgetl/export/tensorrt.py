@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgetl_runtime.engines.tensorrt_builder import BuildOptions, PlanError
@@ -19,12 +20,14 @@ from edgetl_runtime.engines.tensorrt_process import build_in_process
 from edgetl_runtime.errors import EngineError
 
 from edgetl.errors import ExportError, MissingPackageError
+from edgetl.profiles import load_jetpacks, load_profiles
 
-__all__ = ["AheadOfTime", "BuildRecipe", "build_recipe", "check_ahead_of_time"]
+__all__ = ["AheadOfTime", "BuildRecipe", "build_recipe", "check_ahead_of_time", "files"]
 
 # The nearest relative of Orin's SM87 that TensorRT for RTX compiles for; it knows neither SM72, SM87 nor SM110.
 STAND_IN = "SM86"
 _MODULE = "tensorrt_rtx"
+_OLDEST = (8, 5)  # the first that the runtime speaks to
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,32 @@ def build_recipe(
         words.append("--stronglyTyped")
     key = plan_key(hashlib.sha256(graph).hexdigest(), tensorrt_version, sm, options)
     return BuildRecipe(shlex.join(words), options.facts(), key)
+
+
+def files(graph: bytes) -> dict[str, bytes]:
+    """The graph, and how every JetPack builds its plan for the GPUs that it runs on: `trtexec` line, options, key."""
+    precision = _precision(graph)
+    recipes = []
+    for jetpack in load_jetpacks():
+        if jetpack.tensorrt is None or tuple(int(part) for part in jetpack.tensorrt.value.split(".")[:2]) < _OLDEST:
+            continue
+        boards = [p for p in load_profiles() if p.sm and p.jetpacks and jetpack.name in p.jetpacks.value]
+        for sm in sorted({board.sm.value for board in boards if board.sm}):
+            recipe = build_recipe(graph, jetpack.tensorrt.value, sm, precision=precision)
+            devices = [board.id for board in boards if board.sm and board.sm.value == sm]
+            recipes.append({"jetpack": jetpack.name, "sm": sm, "devices": devices, **asdict(recipe)})
+    return {".onnx": graph, ".tensorrt.json": json.dumps(recipes, indent=1).encode()}
+
+
+def _precision(graph: bytes) -> str:
+    """What the graph holds: quantized layers, else halves, else float32."""
+    import onnx
+
+    model = onnx.ModelProto.FromString(graph)
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        return "int8"
+    half = any(weights.data_type == onnx.TensorProto.FLOAT16 for weights in model.graph.initializer)
+    return "fp16" if half else "fp32"
 
 
 def _version() -> str:

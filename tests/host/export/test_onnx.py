@@ -13,7 +13,7 @@ from torch import nn
 
 from edgetl.backbones import from_module
 from edgetl.errors import ExportError
-from edgetl.export import EXPORTERS, export, export_onnx
+from edgetl.export import export, export_onnx
 from edgetl.export import graph as surgery
 from edgetl.features import Extractor, reference_features
 from edgetl.parity import compare
@@ -106,7 +106,6 @@ def test_unknown_targets_and_batches_are_errors(attention):
         export_onnx(attention, 0)
     with pytest.raises(ExportError, match="neither"):
         export_onnx(Extractor("empty", FRAMES, (0.0,), (1.0,), 1))
-    assert sorted(EXPORTERS) == list(EXPORTERS)
 
 
 def test_what_torch_cannot_export_is_an_export_error():
