@@ -93,6 +93,8 @@ class Judge:
 
     def after(self, decision: str) -> Tuple[Guard, str]:
         """The guard when that will have been done, and its state for the pointer; `guard` itself stays as it is."""
+        if not self.judges:
+            return self.guard, ""
         guard = Guard.from_state(self.guard.state())
         if decision == "promote":
             guard.promoted()
