@@ -8,13 +8,13 @@ from typing import Any, Callable, Dict, Iterator, Mapping, Tuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetl_runtime.adapt.calibration import recalibrated
 from edgetl_runtime.adapt.fitness import fitness, unfit
 from edgetl_runtime.adapt.loading import load_adapted
 from edgetl_runtime.adapt.situation import Adapted, Situation
 from edgetl_runtime.adapt.table import ADAPTERS, AdapterRow
 from edgetl_runtime.drift.reference import Reference
 from edgetl_runtime.errors import EdgetlError
-from edgetl_runtime.heads.calibration import calibrated
 from edgetl_runtime.heads.checks import Check
 from edgetl_runtime.heads.table import fit_head
 from edgetl_runtime.statistics import Statistics
@@ -33,12 +33,12 @@ def adapter_checks(make: Make, row: AdapterRow) -> Iterator[Check]:
         yield Check(f"decides_after_{name}", partial(_decides, make, row, rows))
 
 
-def example(seed: int = 0, head: str = "slda", count: int = 300, dim: int = 8) -> Tuple[Situation, Array, Array]:
+def example(seed: int = 0, head: str = "slda", count: int = 300, dim: int = 8) -> Tuple[Situation, Array, NDArray[np.int64]]:
     """A situation on Gaussian classes without any shift, and test features (N, D) with class indices (N)."""
     generator = np.random.Generator(np.random.PCG64(seed))
     centres = 3.0 * np.random.Generator(np.random.PCG64(7)).standard_normal((4, dim))
 
-    def drawn(size: int) -> Tuple[Array, Array]:
+    def drawn(size: int) -> Tuple[Array, NDArray[np.int64]]:
         codes = np.arange(size) % 4
         return centres[codes] + generator.standard_normal((size, dim)), codes
 
@@ -47,7 +47,7 @@ def example(seed: int = 0, head: str = "slda", count: int = 300, dim: int = 8) -
     source.add(rows, [f"class {code}" for code in codes])
     names = [f"class {code}" for code in held_codes]
     fitted = fit_head(head, Statistics(dim, source.shift, "space"), prior=source)
-    fitted = calibrated(fitted, held, names)
+    fitted = recalibrated(fitted, held, names, biases=False)
     reference = Reference.of(fitted, source, held, names)
     test, test_codes = drawn(400)
     order = generator.permutation(count)

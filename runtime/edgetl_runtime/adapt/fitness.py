@@ -20,7 +20,8 @@ Array = NDArray[np.float64]
 @dataclass(frozen=True)
 class Fitness:
     """What a buffer looks like: `samples`, their `spread` as a share of the source's total variance, and `skew`:
-    how far the predicted classes are from the source's, in total variation, before and after alignment on average.
+    how far the predicted classes are from the source's in total variation, before and after alignment (root
+    mean square).
     """
 
     samples: int
@@ -48,7 +49,7 @@ def fitness(situation: Situation) -> Fitness:
     if head.classes == situation.head.classes:
         looks.append(head.predict_proba(moved.apply(rows)))
     skews = [_distance(look, share) for look in looks]
-    return Fitness(len(rows), spread, float(np.mean(skews)))
+    return Fitness(len(rows), spread, float(np.sqrt(np.mean(np.square(skews)))))
 
 
 def unfit(

@@ -35,7 +35,7 @@ class Cluster:
 @dataclass(frozen=True)
 class Likeness:
     """Cosine of two samples about the source's mean in the metric of its within-class covariance, and what pairs
-    of one class have of it: `threshold` is their median.
+    of one class have of it: two thirds of them are above `threshold`.
 
     In that metric a direction counts by how well it tells classes apart, known or not. Memory D^2.
     """
@@ -57,7 +57,7 @@ class Likeness:
         names = np.array([str(label) for label in checked_labels(labels, len(np.asarray(features)))])
         cosines = bare.between(features)
         same = np.triu(names[:, None] == names[None], 1)
-        return cls(bare.shift, bare.factor, float(np.median(cosines[same])) if same.any() else 0.5)
+        return cls(bare.shift, bare.factor, float(np.quantile(cosines[same], 1.0 / 3.0)) if same.any() else 0.5)
 
     def between(self, features: ArrayLike) -> Array:
         """Likeness (N, N) of features (N, D). O(N D^2 + N^2 D)."""
@@ -108,5 +108,5 @@ def _linked(cosines: Array, threshold: float) -> List[List[int]]:
 def _cluster(cosines: Array, members: List[int], first: int) -> Cluster:
     block = cosines[np.ix_(members, members)]
     order = np.argsort(-block.sum(axis=1), kind="stable")
-    pairs = float((block.sum() - np.trace(block)) / (len(members) * (len(members) - 1)))
+    pairs = float((block.sum() - np.trace(block)) / max(1, len(members) * (len(members) - 1)))
     return Cluster(tuple(first + members[place] for place in order), pairs)

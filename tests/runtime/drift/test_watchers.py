@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from edgetl_runtime.drift import Adwin, PageHinkley
+
 from tests.runtime.drift.streams import stream
 
 # Alarms of river 0.26.1 on these hundred streams; benchmarks/adapt_detect.py compares with a living river.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from edgetl_runtime.adapt import recalibrated
 from edgetl_runtime.drift import Reference
-from edgetl_runtime.heads import calibrated, fit_head
+from edgetl_runtime.heads import fit_head
 from edgetl_runtime.statistics import Statistics
 
 K, D = 5, 12
@@ -13,14 +14,14 @@ K, D = 5, 12
 class World:
     def __init__(self, seed=0):
         rng = np.random.default_rng(seed)
-        self.rng, self.centres = rng, 1.5 * rng.normal(size=(K + 1, D))
+        self.rng, self.centres = rng, 0.6 * rng.normal(size=(K + 1, D))
         self.mix = rng.normal(size=(D, D)) / np.sqrt(D)
         rows, codes = self.drawn(1500)
         self.source = Statistics(D, shift=rows.mean(axis=0))
         self.source.add(rows, codes)
         self.held, self.held_codes = self.drawn(300)
         head = fit_head("slda", Statistics(D, shift=self.source.shift), prior=self.source)
-        self.head = calibrated(head, self.held, self.held_codes)
+        self.head = recalibrated(head, self.held, self.held_codes, biases=False)
         self.reference = Reference.of(self.head, self.source, self.held, self.held_codes)
 
     def drawn(self, count, shares=None, rho=0.0, dwell=1.0):
