@@ -51,8 +51,9 @@ def open_session(
     Which variant runs in which engine is the bundle's plan for this board, first to last until one serves;
     `engine`, with its `engine_options` such as `provider="cuda"`, and `variant` are your own choice, without another
     to fall back to. A state that holds learnt samples keeps their variant. `status()` says what serves, what was
-    refused and why. An engine that must be built for minutes is built in the "background" while another serves the
-    same features; `build` "wait" builds it before this returns and tells `progress`, "never" does without it.
+    refused and why. An engine of the plan that must be built for minutes is built in the "background" while another
+    serves the same features; `build` "wait" builds it before this returns and tells `progress`, as for an `engine` of
+    your own, and "never" does without it.
 
     `threads` are the engine's, None those of the board's profile. `blas_threads` limits NumPy's for the whole process,
     because two of them beside an engine make both many times slower; None leaves them. The board's files are read
@@ -97,7 +98,8 @@ def open_session(
             ways,
             threads=threads if threads is not None else (board.threads if board is not None else None),
             cache_dir=folder / "engines",
-            build=build,
+            # What is asked for by name must work or fail, and not an hour later.
+            build="wait" if engine is not None and build == "background" else build,
             progress=progress,
             is_verified=lambda verified: store.meta("verified") == verified,
             machine=machine.fingerprint,

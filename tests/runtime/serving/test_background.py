@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional
 
 import numpy as np
 import pytest
+from edgetl_runtime.cli import main
 from edgetl_runtime.errors import EngineError, EngineNotBuiltError
 from edgetl_runtime.extractor import Extractor
 from edgetl_runtime.session import Session
@@ -176,11 +177,30 @@ def test_where_nothing_can_stand_in_it_waits(tmp_path: Path, slow: Slow, monkeyp
         assert session.status()["engine"] == "slow 1.0"
 
 
-def test_a_users_own_engine_is_built_beside_too(tmp_path: Path, slow: Slow) -> None:
+def test_an_engine_of_the_users_own_is_waited_for_and_its_failure_is_an_error(tmp_path: Path, slow: Slow) -> None:
+    slow.go.set()
+    slow.error = EngineError("killed for want of memory")
+    with pytest.raises(EngineError, match="want of memory"):
+        opened(tmp_path, engine="slow")
+    slow.error = None
     with opened(tmp_path, engine="slow") as session:
-        assert session.status()["engine"].startswith("onnxruntime ")
-        slow.go.set()
-        assert wait(session)["engine"] == "slow 1.0"
+        assert session.status()["engine"] == "slow 1.0" and session.status()["building"] is None
+
+
+def test_the_command_to_install_waits_and_tells_unless_told_not_to(tmp_path: Path, slow: Slow, capsys: Any) -> None:
+    slow.go.set()
+    rows = plan(("other", "slow"), ("other", "onnxruntime"))
+    bundle = str(two_variants(tmp_path / "x.edgetl", {"any": rows}))
+    more = ["--state", str(tmp_path / "state"), "--allow-unsigned"]
+    assert main(["install", bundle, "--no-build", *more]) == 0
+    said = capsys.readouterr()
+    assert "other in onnxruntime" in said.out and "not used: other in slow: slow is not built yet" in said.out
+    assert said.err.count("building") == 0 and not slow.asked.is_set()
+    assert main(["install", bundle, *more]) == 0
+    said = capsys.readouterr()
+    assert "other in slow 1.0" in said.out and "not used" not in said.out
+    assert said.err.count("building the engine: thinking, 1 s") == 1
+    assert main(["status", *more]) == 0 and "other in slow 1.0" in capsys.readouterr().out
 
 
 class Constant:
