@@ -91,7 +91,8 @@ def fit_outliers(
 class EnergyScore:
     """-T log sum exp(decision / T): how little all classes together say of a sample. Liu et al. 2020.
 
-    For heads trained to discriminate, as softmax; O(N K) beside the decision.
+    For heads trained to discriminate, as softmax: a discriminant's decision values leave out what is common to
+    all classes, so it may call a new class well known. O(N K) beside the decision.
     """
 
     head: Head
