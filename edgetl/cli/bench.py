@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
         print(_table(result))
         if out is not None:
             print(f"the page is {out}")
-    return 0 if all(way.row.error or way.row.passed for way in result.ways) else 1
+    wrong = [way for way in result.ways if not way.row.error and not way.row.passed]
+    return 1 if wrong or not any(way.row.passed for way in result.ways) else 0
 
 
 def _table(result: BenchResult) -> str:

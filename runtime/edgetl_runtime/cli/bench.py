@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure every variant in every engine that is here; 0 when all of them reproduce the golden samples."""
+    """Measure every variant in every engine that is here; 0 when those that run reproduce the golden samples."""
     folder = Path(args.state)
     bundle = read_bundle(args.bundle, trusted=trusted_keys(folder), allow_unsigned=args.allow_unsigned)
     before = read_board(args.root)
@@ -79,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"{args.report}: what this board proves; it holds no host name, user or path")
     if args.json:
         print(json.dumps(document))
-    return 0 if all(result.passed for result in rows) else 1
+    wrong = [result for result in rows if not result.error and not result.passed]
+    return 1 if wrong or not any(result.passed for result in rows) else 0
 
 
 _HEAD = (

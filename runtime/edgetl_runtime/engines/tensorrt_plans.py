@@ -47,12 +47,12 @@ class PlanCache:
         except OSError as error:
             raise EngineError(f"the folder for plans cannot be used: {error}") from error
         self.folder = folder
-        # What a process that was cut off left; a build of today may still be running in another.
-        for left in folder.glob("*.part"):
-            left.unlink()
-        for left in folder.glob("build-*"):
-            if time.time() - left.lstat().st_mtime > _ABANDONED_S:
-                shutil.rmtree(str(left), ignore_errors=True)
+        # What a process that was cut off left; another may be building, or keeping a plan, this minute.
+        for left in [*folder.glob("*.part"), *folder.glob("build-*")]:
+            with contextlib.suppress(OSError):
+                if time.time() - left.lstat().st_mtime <= _ABANDONED_S:
+                    continue
+                shutil.rmtree(str(left)) if left.is_dir() else left.unlink()
 
     def load_plan(self, key: Dict[str, Any]) -> Optional[bytes]:
         """The plan of that key, byte for byte as it was built here; None when there is none, or none to trust."""

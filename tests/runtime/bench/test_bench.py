@@ -178,6 +178,8 @@ def test_the_command_fails_where_a_way_computes_wrongly(tmp_path: Path, capsys: 
     bundle = two_variants(tmp_path / "x.edgetl", {"any": rows}, other=golden_features() * np.float32(1.1))
     code, out, _ = run(capsys, str(bundle), "--state", str(tmp_path / "state"), "--engine", "onnxruntime")
     assert code == 1 and out.count("WRONG") == 1
+    code, out, _ = run(capsys, str(golden.BUNDLE), "--state", str(tmp_path / "state"), "--engine", "abacus")
+    assert code == 1 and "no engine 'abacus'" in out
 
 
 def test_a_worker_that_says_nothing_is_an_error(tmp_path: Path) -> None:

@@ -143,3 +143,16 @@ def test_a_folder_that_others_may_enter_is_closed_and_a_foreign_one_refused(tmp_
     (tmp_path / "file").write_text("")
     with pytest.raises(EngineError, match="cannot be used"):
         opened(cache_dir=tmp_path / "file")
+
+
+def test_what_was_left_long_ago_goes_and_what_another_process_writes_now_stays(tmp_path: Path) -> None:
+    PlanCache(tmp_path)
+    for name in ("old.plan.part", "new.plan.part"):
+        (tmp_path / name).write_bytes(b"half a plan")
+    for name in ("build-old", "build-new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "graph.onnx").write_bytes(b"graph")
+    for name in ("old.plan.part", "build-old"):
+        os.utime(str(tmp_path / name), (0, 0))
+    PlanCache(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["build-new", "new.plan.part"]
