@@ -95,7 +95,8 @@ def keep_bundle(
     except OSError as error:
         raise state_refused(error, f"cannot install {source} into {folder}") from error
     finally:
-        remove_file(staged)
+        with contextlib.suppress(OSError):  # the next start sweeps it
+            remove_file(staged)
 
 
 def adopt_bundle(source: Path, folder: Path, bundle_id: Optional[str]) -> str:

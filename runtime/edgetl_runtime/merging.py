@@ -14,7 +14,7 @@ from typing import Dict, List, Sequence, Tuple, Union
 
 from edgetl_runtime.bundle.container import sync_folder
 from edgetl_runtime.errors import StateError, StateMismatchError
-from edgetl_runtime.installation import adopt_bundle, make_state_folder
+from edgetl_runtime.installation import adopt_bundle, make_state_folder, named_files
 from edgetl_runtime.statistics import Statistics
 from edgetl_runtime.store import GUARD, TRAIN, Folded, Generation, NewSample, Pointer, Store, open_store
 from edgetl_runtime.store.faults import state_os_error
@@ -33,7 +33,7 @@ def merge_states(sources: Sequence[Union[str, Path]], out: Union[str, Path]) -> 
     if len(sources) < 2:
         raise StateError("name at least two state folders to merge")
     target = make_state_folder(out)
-    if any(target.iterdir()):
+    if named_files(target, "*"):
         raise StateError(f"{target} is not empty; merge into a new folder, nothing was changed")
     # Made beside it and renamed when whole: half a merge would serve as if it were one.
     made = target.absolute().with_name(f".{target.absolute().name}.merging")

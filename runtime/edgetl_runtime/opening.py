@@ -124,6 +124,8 @@ def open_session(
                         bundle=opened.id,
                         name=opened.manifest.name,
                         variant=chosen.name,
+                        feature_space=chosen.feature_space,
+                        dim=chosen.dim,
                         engine=serving.extractor.description,
                     )
             store.bind(chosen.feature_space, chosen.dim, opened.id)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import shutil
 import sqlite3
 import struct
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 from edgetl_runtime.bundle.container import remove_file, sync_folder
-from edgetl_runtime.store.faults import SQLITE_ERRORS
+from edgetl_runtime.errors import StateCorruptError, StateFullError
+from edgetl_runtime.store.faults import SQLITE_ERRORS, state_error
 from edgetl_runtime.store.generations import Generation, Pointer, intact_generation
 from edgetl_runtime.store.schema import STATE_FILE, TABLES, sample_intact, seal
 from edgetl_runtime.store.state import Store
@@ -22,6 +25,7 @@ logger = logging.getLogger(__name__)
 _RESCUED = ".rescued"  # a folder beside the state, for the file that is made of it
 _MOST_SET_ASIDE = 3
 _MOST_BYTES = 4 << 30
+_TRIES = 3
 _MOST_KEYS, _BEYOND = 10_000, 100  # how far back, and beyond the newest that an event names
 
 Row = Tuple[Any, ...]
@@ -83,7 +87,11 @@ def adopt(store: Store, damaged: Path, kept_as: str) -> int:
     Without the fact of the feature space nobody knows what the features mean, so no row is taken. What was live
     stays live when its generation is intact, else the newest that is; else the factory head.
     """
-    found = _Readable(damaged)
+    with contextlib.closing(_Readable(damaged)) as found:
+        return _adopt(store, found, kept_as)
+
+
+def _adopt(store: Store, found: _Readable, kept_as: str) -> int:
     keep: Dict[str, str] = {key: found.facts[key] for key in ("bundle", "feature_space", "dim") if key in found.facts}
     known = "feature_space" in keep
     saved, numbers = 0, []
@@ -120,75 +128,89 @@ def _pointer(store: Store, found: _Readable, numbers: Sequence[int], saved: int)
 
 
 class _Readable:
-    """Facts and rows of a damaged file, as far as SQLite can read it, from either end."""
+    """Facts and rows of a damaged file, as far as SQLite can read it, from either end.
+
+    What fails for another reason than damage (no descriptor left, no room for SQLite's shared memory) raises
+    StateError: then nothing may be given up, and the next start tries again.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._connection: Optional[sqlite3.Connection] = None
         self.facts: Dict[str, str] = {}
         self.version_1 = False
         self.newest = 0
         self.pointer: Optional[Pointer] = None
         if path.stat().st_size < 100:
             return
-        try:
-            _fill_up(path)
-            connection = self._connect()
-        except SQLITE_ERRORS:
-            return
-        try:
-            columns = connection.execute("PRAGMA table_info(samples)").fetchall()
-            self.version_1 = 0 < len(columns) < len(TABLES["samples"])
-            self.facts = {str(key): str(value) for key, value in connection.execute("SELECT * FROM meta")}
-        except SQLITE_ERRORS:
-            pass
-        finally:
-            connection.close()
+        _fill_up(path)
+        columns = list(self._select("PRAGMA table_info(samples)"))
+        self.version_1 = 0 < len(columns) < len(TABLES["samples"])
+        events = list(self.rows("events", lambda row: [row]))
+        for row in events:  # said twice: a lost page must not take all samples with it
+            self.facts.update(_installed(row))
+        self.facts.update({str(key): str(value) for key, value in self._select("SELECT * FROM meta")})
         kept = next(self.rows("pointer", _sealed("pointer")), None)
         self.pointer = None if kept is None else Pointer(*kept[1:-1])
-        named = [row[1] for row in self.rows("events", lambda row: [row]) if isinstance(row[1], int)]
+        named = [row[1] for row in events if isinstance(row[1], int)]
         self.newest = max([0 if self.pointer is None else self.pointer.newest, *named])
 
     def rows(self, table: str, intact: Callable[[Row], List[Row]]) -> Iterator[Row]:
         """The rows of a table that pass a check, each once."""
-        seen = set()
-        if not self.facts:
-            return
-        connection = self._connect()
-        try:
-            for order in ("", " DESC"):
-                try:
-                    for row in connection.execute(f"SELECT * FROM {table} ORDER BY rowid{order}"):
-                        if row[0] in seen:
-                            break
-                        for good in intact(row):
-                            seen.add(good[0])
-                            yield good
-                except SQLITE_ERRORS:
-                    continue
-        finally:
-            connection.close()
+        seen: Set[Any] = set()
+        for order in ("", " DESC"):
+            forward = set(seen)
+            for row in self._select(f"SELECT * FROM {table} ORDER BY rowid{order}"):
+                if row[0] in forward:
+                    break
+                for good in intact(row) if row[0] not in seen else ():
+                    seen.add(good[0])
+                    yield good
 
     def each(self, table: str, intact: Callable[[Row], List[Row]]) -> Iterator[Row]:
         """The same by asking for the newest keys one by one: rows of many pages, of which any may be gone."""
-        if not self.facts:
-            return
-        connection = self._connect()
-        try:
-            for key in range(self.newest + _BEYOND, max(0, self.newest - _MOST_KEYS), -1):
-                try:
-                    rows = connection.execute(f"SELECT * FROM {table} WHERE rowid = ?", (key,)).fetchall()
-                except SQLITE_ERRORS:
-                    continue
-                for row in rows:
-                    yield from intact(row)
-        finally:
-            connection.close()
+        for key in range(self.newest + _BEYOND, max(0, self.newest - _MOST_KEYS), -1):
+            for row in self._select(f"SELECT * FROM {table} WHERE rowid = ?", (key,)):
+                yield from intact(row)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _select(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
+        """Rows as far as they can be read; what failed as the disk's error may come again."""
+        for attempt in range(_TRIES):
+            try:
+                if self._connection is None:
+                    self._connection = self._connect()
+                yield from self._connection.execute(sql, values)
+                return
+            except SQLITE_ERRORS as error:
+                said = state_error(error, self._path)
+                if isinstance(said, StateCorruptError) or ("I/O" in str(error) and attempt == _TRIES - 1):
+                    return
+                self.close()
+                if "I/O" not in str(error) or isinstance(said, StateFullError):
+                    raise said from error
 
     def _connect(self) -> sqlite3.Connection:
         uri = f"{self._path.absolute().as_uri()}?mode=ro"
         connection = sqlite3.connect(uri, uri=True, isolation_level=None)
         connection.text_factory = lambda data: data.decode("utf-8", "replace")
         return connection
+
+
+def _installed(event: Row) -> Dict[str, str]:
+    """What an installation said about the state when it was written."""
+    if len(event) != len(TABLES["events"]) or event[2] != "install":
+        return {}
+    try:
+        said = dict(json.loads(event[3]))
+    except (TypeError, ValueError):
+        return {}
+    return {key: str(said[key]) for key in ("bundle", "feature_space", "dim") if key in said}
 
 
 def _sample(row: Row) -> List[Row]:
