@@ -44,6 +44,7 @@ bench-heads: ## the heads beside scikit-learn's and river's: exactness and cost
 hot-swap:   ## predictions while heads are promoted and rolled back; what one durable learn costs
 fewshot:    ## accuracy after 1, 5 and 10 labels a class, over seeds
 attacks:    ## hostile bundles: refused, by which error, and what they could open or use
+serial-noise: ## a noisy serial line: what comes out of a million damaged frames
 steering:   ## steering angle and throttle of a real drive, by the regression heads
 
 $(EVIDENCE): .venv/ready
