@@ -17,14 +17,16 @@ _MOST_CONFUSIONS = 12
 def build_page(result: BuildResult) -> str:
     """The whole page as one text; nothing in it needs a network."""
     sections = [Section("What came out", "", [_key_figures(result)])]
-    if result.held_out_samples:
+    if result.output_errors:
+        sections.append(_errors(result))
+    elif result.held_out_samples:
         sections.append(_accuracy(result))
     else:
         sections.append(Section("How well it does", "", [Text(["Nothing was held out, so nothing was measured."])]))
     sections += [_parity(result), _content(result)]
     return page(
         f"The bundle {result.path.name}",
-        f"{len(result.classes)} classes from {result.training_samples} training samples, {result.dim} features.",
+        f"{_said(result)} from {result.training_samples} training samples, {result.dim} features.",
         sections,
         f"Bundle {result.bundle_id}. Feature space {result.feature_space}.",
     )
@@ -50,6 +52,35 @@ def _key_figures(result: BuildResult) -> Part:
             Figure("Training samples", str(result.training_samples), f"{skipped} skipped: {reasons}"),
             Figure("Time", f"{result.seconds['total']:.0f} s", "on this host"),
         ]
+    )
+
+
+def _said(result: BuildResult) -> str:
+    names = ", ".join(output.name for output in result.outputs)
+    return f"The numbers {names}" if result.outputs else f"{len(result.classes)} classes"
+
+
+def _errors(result: BuildResult) -> Section:
+    rows = [
+        [
+            f"{one.output.name}{f', {one.output.unit}' if one.output.unit else ''}",
+            f"{one.rmse:.4g}",
+            f"{one.rmse_of_mean:.4g}",
+            f"{one.r2:.3f}",
+            f"{one.deviation:.4g}",
+        ]
+        for one in result.output_errors
+    ]
+    return Section(
+        "How well it does",
+        f"On the last {result.held_out_samples} samples, which it was not fitted on and which come after those it was.",
+        [
+            Table(
+                "Root mean square errors",
+                ["number", "the head", "always the training mean", "R2", "error that the head expects"],
+                rows,
+            )
+        ],
     )
 
 

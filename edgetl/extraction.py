@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from edgetl_runtime.engines import Engine
 from edgetl_runtime.errors import SampleError
-from edgetl_runtime.labels import plain_text
+from edgetl_runtime.labels import parsed_targets, plain_text
 from edgetl_runtime.preprocess import ImagePreprocess, Preprocess
 from numpy.typing import NDArray
 from PIL import Image
@@ -19,7 +19,7 @@ from edgetl.errors import ParityError
 from edgetl.progress import Progress, Step
 
 if TYPE_CHECKING:
-    from edgetl.data import Dataset
+    from edgetl.data import Dataset, TargetDataset
 
 __all__ = ["KEPT_SAMPLES", "ExtractedPart", "extract", "run_engine", "spread"]
 
@@ -35,6 +35,7 @@ class ExtractedPart:
 
     Some samples, spread over the part, are kept for checks: at most 64 as `frames`, raw, and those of `rows` as
     `tensors`, what the graph was given.
+    Where samples have numbers, their labels are the texts of these, as a device stores them.
     """
 
     features: NDArray[np.float32]
@@ -44,11 +45,16 @@ class ExtractedPart:
     rejected: int
     rows: list[int] = field(default_factory=list)
 
+    def targets(self, count: int) -> NDArray[np.float64]:
+        """The numbers (N, Q = `count`) that the labels are the texts of; raises LabelError."""
+        rows = [parsed_targets(label, count) for label in self.labels]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), count)
+
 
 def extract(
     engine: Engine,
     preprocess: Preprocess,
-    part: Dataset,
+    part: Dataset | TargetDataset,
     progress: Progress,
     stage: str,
     keep: int = KEPT_SAMPLES,
@@ -64,7 +70,7 @@ def extract(
     # Spread over the part, so that parity and golden samples are not all of the first class.
     every, every_frame = max(1, len(part) // max(keep, 1)), max(1, len(part) // KEPT_SAMPLES)
     rows: list[int] = []
-    rejected = 0
+    rejected, numbers = 0, hasattr(part, "outputs")
     for number, (sample, label) in enumerate(part):
         try:
             tensor = preprocess.apply(sample)
@@ -73,7 +79,7 @@ def extract(
             logger.warning("skipped a sample of %s: %s", label, error)
             continue
         features.append(run_engine(engine, tensor))
-        labels.append(plain_text(str(label)))
+        labels.append(str(label) if numbers else plain_text(str(label)))
         row = len(features) - 1
         if row % every == 0 and len(tensors) < keep:
             tensors.append(tensor)

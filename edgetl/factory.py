@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from inspect import signature
 from typing import Any
 
 import numpy as np
 from edgetl_runtime.bundle.members import HeadMember
-from edgetl_runtime.heads import HEADS, fit_head, random_layer
+from edgetl_runtime.heads import HEADS, fit_head, fit_regressor, random_layer, target_head
 from edgetl_runtime.heads.calibration import calibrated
 from edgetl_runtime.reservoir import Reservoir
 from edgetl_runtime.statistics import Statistics
 
+from edgetl.errors import DatasetError
 from edgetl.extraction import ExtractedPart
 
-__all__ = ["check_head", "make_head_member"]
+__all__ = ["check_head", "check_target_head", "make_head_member", "make_target_member"]
 
 # Options beside those of the heads themselves: of the random layer of `ridge_rp`, whose width follows from what a
 # device may spend on it, and of the reservoir of the heads that learn from stored samples.
@@ -29,6 +30,42 @@ def check_head(head: str, options: Mapping[str, Any]) -> None:
     if head not in HEADS:
         raise ValueError(f"there is no head {head!r}; a bundle carries one of {sorted(HEADS)}")
     _all_options(head, options)
+
+
+def check_target_head(head: str, options: Mapping[str, Any]) -> None:
+    """Raises ValueError for a head that gives no numbers, or an option that it does not have."""
+    able = sorted(row for row, kind in HEADS.items() if kind.targets)
+    if head not in able:
+        raise ValueError(f"the head {head!r} gives classes; numbers are given by {able}")
+    _target_options(head, options)
+
+
+def make_target_member(
+    head: str, options: Mapping[str, Any], feature_space: str, training: ExtractedPart, count: int
+) -> HeadMember:
+    """Fit a head of Q = `count` real numbers on the training part: `ridge`, or `ridge_rp` behind a random layer.
+
+    `options` are those of the regressor, and of the layer of `ridge_rp` as for `make_head_member`. `variance`, on by
+    default, lets the deviation of an error grow away from what was learnt, for D^2 more in memory and 4 D^2 bytes.
+    Raises DatasetError where a number never changes.
+    """
+    fitting, further = _target_options(head, options)
+    features, targets = training.features, training.targets(count)
+    spread = targets.std(axis=0)
+    if len(targets) < 2 or not (spread > 0).all():
+        raise DatasetError("each number must take at least two values in the training part; there is nothing to learn")
+    source = Statistics(features.shape[1], features.mean(axis=0, dtype=np.float64), feature_space)
+    source.add(features, targets=targets)
+    if not HEADS[head].projected:
+        empty = Statistics(source.dim, source.shift, feature_space)
+        return HeadMember(source, head, fitting, target_head(fit_regressor(head, empty, source, **fitting), spread))
+    layer = random_layer(source, **further)
+    rows = layer.apply(features)
+    projected = Statistics(layer.width, rows.mean(axis=0), feature_space)
+    projected.add(rows, targets=targets)
+    nothing = Statistics(layer.width, projected.shift, feature_space)
+    regressor = fit_regressor(head, nothing, projected, layer=layer, **fitting)
+    return HeadMember(source, head, fitting, target_head(regressor, spread), projected=projected)
 
 
 def make_head_member(
@@ -86,15 +123,30 @@ def _drawn(training: ExtractedPart, size_bytes: int, shift: np.ndarray) -> Reser
     return whole
 
 
+def _target_options(head: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    fit = import_module("edgetl_runtime.heads.ridge").fit_targets
+    further = _LAYER if HEADS[head].projected else {}
+    return _divided(head, {**_defaults(fit), "variance": True}, further, given)
+
+
 def _all_options(head: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Every option of that head, so that a later runtime with other defaults decides no differently; and the rest."""
     fit = import_module(f"edgetl_runtime.heads.{HEADS[head].module}").fit
-    defaults = {
+    further = _LAYER if HEADS[head].projected else {} if HEADS[head].exact else _RESERVOIR
+    return _divided(head, _defaults(fit), further, given)
+
+
+def _defaults(fit: Callable[..., Any]) -> dict[str, Any]:
+    return {
         option: parameter.default
         for option, parameter in signature(fit).parameters.items()
         if option not in ("statistics", "prior", "layer", "reservoir")
     }
-    further = _LAYER if HEADS[head].projected else {} if HEADS[head].exact else _RESERVOIR
+
+
+def _divided(
+    head: str, defaults: Mapping[str, Any], further: Mapping[str, Any], given: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     if unknown := set(given) - set(defaults) - set(further):
         raise ValueError(f"the head {head!r} has no option {sorted(unknown)}; it has {sorted({*defaults, *further})}")
     return (

@@ -23,21 +23,22 @@ from edgetl_runtime.bundle.members import GoldenSamples, GuardSet
 from edgetl_runtime.bundle.signature import sign_manifest
 from edgetl_runtime.engines import Engine, open_engine
 from edgetl_runtime.errors import BundleSignatureError, SourceError
-from edgetl_runtime.heads import Head
+from edgetl_runtime.heads import Head, TargetHead
 from edgetl_runtime.labels import plain_text
 from edgetl_runtime.preprocess import Preprocess
-from edgetl_runtime.types import TensorSpec
+from edgetl_runtime.types import Output, TensorSpec
 from numpy.typing import NDArray
 
 from edgetl.errors import DatasetError, ParityError
 from edgetl.extraction import ExtractedPart, extract, run_engine
-from edgetl.factory import check_head, make_head_member
+from edgetl.factory import check_head, check_target_head, make_head_member, make_target_member
+from edgetl.numbers import OutputError, golden_of_numbers, guard_of_numbers, numbers_agreed, output_errors
 from edgetl.parity import Parity, compare, decisions_agreed
 from edgetl.profiles import load_profile
 from edgetl.progress import Progress, Step, silent
 
 if TYPE_CHECKING:
-    from edgetl.data import Dataset
+    from edgetl.data import Dataset, TargetDataset
     from edgetl.features import Extractor
 
 __all__ = ["BuildResult", "build"]
@@ -56,6 +57,7 @@ class BuildResult:
 
     `confusion` is (K, K) counts, rows the truth. `held_out_accuracy` and `majority_accuracy` (always
     answering the commonest class) are None when nothing was held out. `skipped` counts samples by reason.
+    Where samples have numbers in place of labels there are no classes, and `output_errors` takes their place.
     `source_features` counts the source samples whose features the head carries, for a head refitted from those.
     """
 
@@ -77,17 +79,19 @@ class BuildResult:
     bundle_bytes: int
     seconds: dict[str, float]
     source_features: int = 0
+    outputs: tuple[Output, ...] = ()
+    output_errors: tuple[OutputError, ...] = ()
 
 
 def build(
     extractor: Extractor | str,
-    dataset: Dataset | str | Path,
+    dataset: Dataset | TargetDataset | str | Path,
     *,
     out: str | Path,
     name: str | None = None,
     devices: Sequence[str] = (),
     key: str | Path | None = None,
-    head: str = "slda",
+    head: str | None = None,
     head_options: Mapping[str, Any] | None = None,
     sequence: int = 1,
     threads: int | None = None,
@@ -98,22 +102,29 @@ def build(
     `extractor` and `dataset` may be given by name and folder. `key` is an Ed25519 private key in PEM
     (`edgetl keygen`); without it the bundle is unsigned and a device must allow that on purpose.
     `sequence` must rise with every release of the same bundle. `devices` names boards (`edgetl devices`).
-    `head` is any of `edgetl_runtime.heads`, with its options (`edgetl.factory`); with `softmax`, `mlp` and `knn`
+    `head` is any of `edgetl_runtime.heads`, with its options (`edgetl.factory`), by default `slda`, and `ridge` for
+    a dataset with numbers in place of labels; with `softmax`, `mlp` and `knn`
     the bundle carries features of source samples, which can tell much of those samples.
     Raises DatasetError, BackboneError, ExportError, ParityError, ProfileError, SourceError, LabelError,
     BundleError; ValueError for a head that there is not.
     """
     from edgetl.backbones import extractor as open_extractor
+    from edgetl.data import TargetDataset
     from edgetl.data import dataset as open_dataset
     from edgetl.export import export_onnx
 
-    check_head(head, head_options or {})
     started = time.perf_counter()
     source = open_extractor(extractor) if isinstance(extractor, str) else extractor
     samples = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
+    outputs = samples.outputs if isinstance(samples, TargetDataset) else ()
+    head = head or ("ridge" if outputs else "slda")
     # Whatever can be refused before the long work is refused here.
-    for label in samples.counts:
-        plain_text(str(label), "class")
+    if isinstance(samples, TargetDataset):
+        check_target_head(head, head_options or {})
+    else:
+        check_head(head, head_options or {})
+        for label in samples.counts:
+            plain_text(str(label), "class")
     targets = tuple(load_profile(device).id for device in devices)
     private_pem = _read_key(key)
     target = Path(out)
@@ -133,15 +144,18 @@ def build(
         features_spec = engine.outputs[0]
         training = extract(engine, source.preprocess, samples.training, progress, "features of the training part")
         held_out = extract(engine, source.preprocess, samples.held_out, progress, "features of the held-out part")
-        classes = tuple(sorted(set(training.labels)))
-        if len(classes) < 2:
+        classes = () if outputs else tuple(sorted(set(training.labels)))
+        if len(classes) < 2 and not outputs:
             raise DatasetError(
                 f"{samples.name}: readable samples of {len(classes)} class are left; at least two are needed"
             )
         extracted = time.perf_counter()
 
         space = _feature_space(graph, source.preprocess)
-        member = make_head_member(head, head_options or {}, space, training, held_out)
+        if outputs:
+            member = make_target_member(head, head_options or {}, space, training, len(outputs))
+        else:
+            member = make_head_member(head, head_options or {}, space, training, held_out)
         factory = member.factory
         progress(Step("parity", 0, 1))
         parity, agreed = _parity(source, engine, factory, [*held_out.tensors, *training.tensors])
@@ -151,6 +165,9 @@ def build(
         engine.close()
 
     confusion = _confusion(factory, held_out, classes)
+    measured: tuple[OutputError, ...] = ()
+    if isinstance(factory, TargetHead):
+        measured = output_errors(factory, outputs, training, held_out)
     variant = Variant(
         name=PRECISION,
         precision="float32",
@@ -165,7 +182,7 @@ def build(
     members = {
         variant.extractor: graph,
         variant.head: member.pack(),
-        "guard.safetensors": _guard(held_out, classes).pack(),
+        "guard.safetensors": _guard(held_out, classes, outputs).pack(),
         "golden.safetensors": golden.pack(),
     }
     held_out_accuracy = float(np.trace(confusion) / confusion.sum()) if confusion.sum() else None
@@ -182,10 +199,12 @@ def build(
             "dataset": {"name": samples.name, "hash": samples.hash, "training": len(training.labels)},
             "parity": {"max_abs": parity.max_abs, "max_rel": parity.max_rel, "samples": parity.samples},
             "held_out_accuracy": held_out_accuracy,
+            **({"held_out_rmse": {one.output.name: one.rmse for one in measured}} if measured else {}),
             "versions": _versions(),
         },
         notes={},
         carries=member.carries,
+        outputs=outputs,
     )
     bundle_id = write_bundle(target, manifest, members, private_pem)
     done = time.perf_counter()
@@ -213,6 +232,8 @@ def build(
             "total": done - started,
         },
         source_features=0 if member.samples is None else len(member.samples),
+        outputs=outputs,
+        output_errors=measured,
     )
 
 
@@ -228,6 +249,8 @@ def _parity(source: Extractor, engine: Engine, head: Head, tensors: Sequence[NDA
             f"{source.name}: the exported graph differs from its source by {parity.max_rel:.1e} of the largest"
             f" feature, {PARITY_LIMIT:.0e} is allowed; the export is wrong, nothing was written"
         )
+    if isinstance(head, TargetHead):
+        return parity, numbers_agreed(head, reference, candidate)
     return parity, decisions_agreed(list(head.predict(reference)), list(head.predict(candidate)))
 
 
@@ -236,6 +259,8 @@ def _golden(
 ) -> GoldenSamples:
     """The frames that the head decides most clearly, one a class first: rounding must not flip them elsewhere."""
     features = np.stack([run_engine(engine, preprocess.apply(frame)) for frame in frames])
+    if isinstance(head, TargetHead):
+        return golden_of_numbers(PRECISION, list(frames), features, GOLDEN_SAMPLES)
     probabilities = np.asarray(head.predict_proba(features))
     labels = list(head.predict(features))
     ordered = np.sort(probabilities, axis=1)
@@ -249,7 +274,9 @@ def _golden(
     return GoldenSamples(tuple(frames[i] for i in chosen), {PRECISION: features[chosen]}, decisions)
 
 
-def _guard(held_out: ExtractedPart, classes: tuple[str, ...]) -> GuardSet:
+def _guard(held_out: ExtractedPart, classes: tuple[str, ...], outputs: tuple[Output, ...]) -> GuardSet:
+    if outputs:
+        return guard_of_numbers(PRECISION, held_out, outputs)
     taken = dict.fromkeys(classes, 0)
     rows = []
     for row, label in enumerate(held_out.labels):
@@ -262,7 +289,7 @@ def _guard(held_out: ExtractedPart, classes: tuple[str, ...]) -> GuardSet:
 
 def _confusion(head: Head, held_out: ExtractedPart, classes: tuple[str, ...]) -> NDArray[np.int64]:
     counts = np.zeros((len(classes), len(classes)), np.int64)
-    if held_out.labels:
+    if held_out.labels and classes:
         for truth, answer in zip(held_out.labels, head.predict(held_out.features), strict=True):
             if truth in classes:
                 counts[classes.index(truth), classes.index(str(answer))] += 1
@@ -275,7 +302,7 @@ def _feature_space(graph: bytes, preprocess: Preprocess) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _skipped(samples: Dataset, rejected: int) -> dict[str, int]:
+def _skipped(samples: Dataset | TargetDataset, rejected: int) -> dict[str, int]:
     totals = {"rejected by preprocessing": rejected} if rejected else {}
     for part in (samples, samples.training, samples.held_out):
         for reason, count in part.skipped.items():

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgetl_runtime.errors import SourceError
 from edgetl_runtime.heads import HEADS
+from edgetl_runtime.types import Output
 
 from edgetl.build_page import build_page
 from edgetl.cli.progress import shown_progress
@@ -39,6 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", required=True, metavar="FOLDER", help="a folder of images with a folder a class, or a CSV"
     )
+    parser.add_argument(
+        "--targets", type=_outputs, metavar="NAME[:LOW:HIGH[:UNIT]],...",
+        help="numbers in place of classes, such as angle:-1:1,throttle: columns of the CSV; its last rows are held out",
+    )  # fmt: skip
     parser.add_argument("--out", required=True, metavar="FILE", help="the bundle to write, NAME.edgetl")
     parser.add_argument("--name", help="name of the bundle (default: that of the file)")
     parser.add_argument(
@@ -59,9 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--head",
         choices=sorted(HEADS),
-        default="slda",
-        help="what learns on the features (default slda). softmax, mlp and knn are refitted from stored samples: the"
-        " bundle then carries features of source samples, which can tell much of them; the others need sums alone",
+        help="what learns on the features (default slda; with --targets ridge, or ridge_rp). softmax, mlp and knn are"
+        " refitted from stored samples: the bundle then carries features of source samples, which can tell much of"
+        " them; the others need sums alone",
     )
     network = parser.add_argument_group("what the network expects, where it is not what its library says")
     network.add_argument("--output", metavar="TENSOR", help="the tensor that is the feature (onnx:)")
@@ -91,7 +96,11 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.weights is None and not args.backbone.startswith("onnx:"):
         logger.warning("no --weights: %s has random ones, which only serves to try things out", args.backbone)
-    samples = dataset(args.data, holdout=args.holdout, seed=args.seed)
+    samples = (
+        dataset(args.data, targets=args.targets, holdout=args.holdout)
+        if args.targets
+        else dataset(args.data, holdout=args.holdout, seed=args.seed)
+    )
     with shown_progress() as progress:
         result = build(
             source,
@@ -125,7 +134,7 @@ def _text(result: BuildResult) -> str:
     lines = [
         f"{result.path}  {result.bundle_bytes / 1e6:.1f} MB, {'signed' if result.signed else 'NOT SIGNED'},"
         f" id {result.bundle_id[:12]}",
-        f"  {len(result.classes)} classes, {result.training_samples} training samples, {result.dim} features",
+        f"  {_said(result)}, {result.training_samples} training samples, {result.dim} features",
     ]
     if result.skipped:
         lines.append("  skipped: " + ", ".join(f"{count} {reason}" for reason, count in result.skipped.items()))
@@ -133,6 +142,11 @@ def _text(result: BuildResult) -> str:
         lines.append(
             f"  {100 * result.held_out_accuracy:.1f} % right on {result.held_out_samples} held-out samples"
             f" (always the commonest class: {100 * result.majority_accuracy:.1f} %)"
+        )
+    for one in result.output_errors:
+        lines.append(
+            f"  {one.output.name}: root mean square error {one.rmse:.4g} on {result.held_out_samples} held-out samples"
+            f" (always the mean: {one.rmse_of_mean:.4g}), R2 {one.r2:.3f}"
         )
     parity = result.parity
     lines.append(
@@ -149,6 +163,24 @@ def _text(result: BuildResult) -> str:
 
 def _seconds(result: BuildResult) -> str:
     return ", ".join(f"{name} {value:.1f}" for name, value in result.seconds.items() if name != "total")
+
+
+def _said(result: BuildResult) -> str:
+    if result.classes:
+        return f"{len(result.classes)} classes"
+    return f"numbers: {', '.join(output.name for output in result.outputs)}"
+
+
+def _outputs(text: str) -> list[Output]:
+    outputs = []
+    for part in text.split(","):
+        name, *rest = part.split(":")
+        try:
+            low, high = (float(side) if side else None for side in [*rest, "", ""][:2])
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"expected NAME or NAME:LOW:HIGH:UNIT; got {part!r}") from error
+        outputs.append(Output(name, rest[2] if len(rest) > 2 else "", low, high))
+    return outputs
 
 
 def _plain(result: BuildResult) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from edgetl_runtime.bundle import Bundle, read_bundle
-from edgetl_runtime.bundle.manifest import dump_manifest
+from edgetl_runtime.bundle.manifest import SOURCE_FEATURES, dump_manifest
 from edgetl_runtime.bundle.signature import key_id, load_public_key
 from edgetl_runtime.errors import SourceError
 
@@ -57,9 +57,13 @@ def _text(bundle: Bundle) -> str:
         f" sequence {manifest.sequence}, {bundle.size_bytes / 1e6:.1f} MB, every member matches its hash",
         f"  signature   {_signature(bundle)}",
         f"  classes     {len(manifest.classes)}: {', '.join(manifest.classes[:12])}"
-        + (" ..." if len(manifest.classes) > 12 else ""),
+        + (" ..." if len(manifest.classes) > 12 else "")
+        if manifest.classes
+        else f"  numbers     {', '.join(output.name for output in manifest.outputs)}",
         f"  preprocess  {json.dumps(manifest.preprocess.to_json())}",
     ]
+    if SOURCE_FEATURES in manifest.carries:
+        lines.append("  carries     features of source samples, from which its head is refitted")
     for variant in manifest.variants:
         lines.append(
             f"  variant     {variant.name}: {variant.precision}, input {variant.input.dtype} {variant.input.shape},"

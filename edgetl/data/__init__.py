@@ -2,5 +2,6 @@
 
 from edgetl.data.dataset import Dataset
 from edgetl.data.opening import dataset
+from edgetl.data.targets import TargetDataset
 
-__all__ = ["Dataset", "dataset"]
+__all__ = ["Dataset", "TargetDataset", "dataset"]

@@ -6,17 +6,18 @@ import csv
 import logging
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from edgetl_runtime.errors import SourceError
-from edgetl_runtime.sources.images import image_paths, image_size, read_image
+from edgetl_runtime.sources.images import image_paths, image_size
 from edgetl_runtime.types import Label
-from numpy.typing import NDArray
 
 from edgetl.data.dataset import Dataset
+from edgetl.data.readers import ArrayReader, ImageReader
+from edgetl.data.targets import TargetDataset
+from edgetl.data.targets_opening import targets_dataset
 from edgetl.errors import DatasetError
 
 __all__ = ["dataset"]
@@ -24,9 +25,23 @@ __all__ = ["dataset"]
 _log = logging.getLogger(__name__)
 
 
+@overload
 def dataset(
     source: Any, labels: Any = None, *, holdout: float = 0.2, seed: int = 0, name: str | None = None
-) -> Dataset:
+) -> Dataset: ...
+@overload
+def dataset(
+    source: Any, *, targets: Any, holdout: float = 0.2, seed: int = 0, name: str | None = None
+) -> TargetDataset: ...
+def dataset(
+    source: Any,
+    labels: Any = None,
+    *,
+    targets: Any = None,
+    holdout: float = 0.2,
+    seed: int = 0,
+    name: str | None = None,
+) -> Dataset | TargetDataset:
     """Dataset of a folder of images, of a CSV of images, or of arrays and labels (N,).
 
     - A folder: every folder below it that holds images itself is a class, named by its path below the root
@@ -34,6 +49,9 @@ def dataset(
       other folders are left out. Hidden files and folders are left out.
     - A CSV: columns `path` and `label` under a header, or exactly these two without one; relative paths
       start at the folder of the CSV. Labels are text.
+    - With `targets`, numbers in place of labels, such as a steering angle: for a CSV the names of its columns
+      beside `path`, for arrays a dict of name -> (N,). A name may be an `edgetl_runtime.types.Output`, which also
+      has a unit and a range. Samples are in the order of time, and the last of them are held out.
     - Arrays: (N, H, W, 3) or (N, H, W) uint8 frames, or numbers (N, ...) such as windows of a time series,
       with `labels` (N,) of text or of integers. A list of samples of different sizes will do.
 
@@ -44,6 +62,10 @@ def dataset(
     """
     if not 0.0 <= holdout < 1.0:
         raise DatasetError(f"holdout is the share kept from training, at least 0 and below 1; got {holdout}")
+    if targets is not None:
+        if labels is not None:
+            raise DatasetError("give labels or targets, not both")
+        return targets_dataset(source, targets, holdout, name)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if path.is_dir():
@@ -59,33 +81,7 @@ def dataset(
         return _of_images(name or path.resolve().name, rows, wanted, holdout, seed)
     samples, names = _checked_arrays(source, labels)
     _require_classes(set(names), "the labels")
-    return Dataset(name or "arrays", tuple(names), _Arrays(samples), holdout, seed)
-
-
-@dataclass(frozen=True)
-class _Images:
-    paths: tuple[Path, ...]
-
-    def read(self, index: int) -> NDArray[Any]:
-        return read_image(self.paths[index])
-
-    def content(self, index: int) -> bytes:
-        try:
-            return self.paths[index].read_bytes()
-        except OSError as error:
-            raise SourceError(f"{self.paths[index]} cannot be read: {error}") from error
-
-
-@dataclass(frozen=True)
-class _Arrays:
-    samples: Any
-
-    def read(self, index: int) -> NDArray[Any]:
-        return np.asarray(self.samples[index])
-
-    def content(self, index: int) -> bytes:
-        sample = self.read(index)
-        return f"{sample.dtype.str}{sample.shape}".encode() + sample.tobytes()
+    return Dataset(name or "arrays", tuple(names), ArrayReader(samples), holdout, seed)
 
 
 def _folder_rows(root: Path, labels: Iterable[str] | None) -> tuple[list[tuple[Path, Label]], set[Label]]:
@@ -159,7 +155,7 @@ def _of_images(
     _require_classes(wanted, name)
     # Negative numbers: files that never became samples.
     unreadable = {-1 - i: reason for i, reason in enumerate(skipped)}
-    reader = _Images(tuple(path for path, _ in kept))
+    reader = ImageReader(tuple(path for path, _ in kept))
     return Dataset(name, tuple(label for _, label in kept), reader, holdout, seed, unreadable=unreadable)
 
 

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from edgetl_runtime.reservoir import Reservoir
     from edgetl_runtime.session import Session
     from edgetl_runtime.statistics import Statistics
-    from edgetl_runtime.types import Prediction, TensorSpec
+    from edgetl_runtime.types import Output, Prediction, TensorSpec
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Bundle",
     "EdgetlError",
+    "Output",
     "Prediction",
     "Reservoir",
     "Session",
@@ -47,6 +48,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 _HOMES = {
     "Bundle": ("bundle", "Bundle"),
     "EdgetlError": ("errors", "EdgetlError"),
+    "Output": ("types", "Output"),
     "Prediction": ("types", "Prediction"),
     "Reservoir": ("reservoir", "Reservoir"),
     "Session": ("session", "Session"),

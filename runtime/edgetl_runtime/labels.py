@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import unicodedata
 from typing import Any, Iterable, List, Sequence, Tuple, Union
 
@@ -18,7 +20,9 @@ __all__ = [
     "checked_labels",
     "label_array",
     "ordered_labels",
+    "parsed_targets",
     "plain_text",
+    "targets_text",
 ]
 
 MAX_LABEL_CHARACTERS = 256
@@ -86,3 +90,19 @@ def plain_text(text: Any, what: str = "label") -> str:
     if any(unicodedata.category(character) == "Cc" for character in name):
         raise LabelError(f"the {what} holds control characters (a tab, a line end): {name[:60]!r}")
     return name
+
+
+def targets_text(values: Sequence[float]) -> str:
+    """The one spelling under which the targets (Q) of a sample are stored in place of a label: every digit of them."""
+    return json.dumps([float(value) for value in values], allow_nan=False)
+
+
+def parsed_targets(text: str, count: int) -> Tuple[float, ...]:
+    """The targets (Q = `count`) of `targets_text`; raises LabelError on anything else."""
+    try:
+        values = json.loads(text)
+        if type(values) is list and len(values) == count and all(type(v) is float and math.isfinite(v) for v in values):
+            return tuple(values)
+    except (ValueError, RecursionError):
+        pass
+    raise LabelError(f"a sample must have {count} numbers as its targets; got {text[:80]!r}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Type, TypeVar, Union
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from edgetl_runtime.bundle.members import HeadMember
 from edgetl_runtime.errors import StatisticsError
-from edgetl_runtime.heads import Head, fit_head
+from edgetl_runtime.heads import Head, TargetHead, fit_head, fit_regressor
 from edgetl_runtime.heads.linear import LinearHead
+from edgetl_runtime.labels import parsed_targets
 from edgetl_runtime.outliers import OutlierScore, fit_outliers
 from edgetl_runtime.reservoir import Reservoir
 from edgetl_runtime.statistics import Statistics, checked_features
@@ -25,6 +26,17 @@ class Fitted(NamedTuple):
 
     head: Head
     outliers: OutlierScore
+
+    def outlier(self, features: ArrayLike) -> NDArray[np.float64]:
+        """How unlike all that is known each sample (N) of features (N, D) is; larger is less like it."""
+        return self.head.distance(features) if isinstance(self.head, TargetHead) else self.outliers.score(features)
+
+    def losses(self, features: ArrayLike, labels: Sequence[str]) -> NDArray[np.float64]:
+        """What the head loses (N) on features (N, D) of those labels: 0 or 1, or a squared error in variances."""
+        if isinstance(self.head, TargetHead):
+            return self.head.losses(features, _targets(labels, len(self.head.spread)))
+        said = self.head.predict(features).tolist()
+        return np.array([float(one != other) for one, other in zip(said, labels)])
 
 
 class Learner:
@@ -55,19 +67,24 @@ class Learner:
 
     @property
     def counts(self) -> Dict[str, int]:
-        """Number of learnt samples by label."""
+        """Number of learnt samples by label; those with targets in place of labels have one name, ""."""
+        if self.member.target_count:
+            return {"": round(self._learnt.count)} if self._learnt.count else {}
         return {str(c): round(float(n)) for c, n in zip(self._learnt.classes, self._learnt.counts)}
 
     def add(self, features: ArrayLike, labels: Sequence[str], ids: Optional[Sequence[int]] = None) -> None:
         """Learn features (N, D) with their labels, and ids that stay theirs, by default the numbers from 1.
 
+        For a head of real numbers a label is the text of its targets (`labels.targets_text`).
         The same samples with the same ids in the same order, in any calls, end in the same head bit for bit.
         """
         rows = checked_features(features, self._learnt.dim)
         numbers = range(self._count + 1, self._count + 1 + len(rows)) if ids is None else ids
-        self._learnt.add(rows, labels)
+        q = self.member.target_count
+        truth: Dict[str, Any] = {"targets": _targets(labels, q)} if q else {"labels": labels}
+        self._learnt.add(rows, **truth)
         if self._projected is not None and self.member.layer is not None:
-            self._projected.add(self.member.layer.apply(rows), labels)
+            self._projected.add(self.member.layer.apply(rows), **truth)
         if self._stored is not None:
             for row, label, number in zip(rows, labels, numbers):
                 self._stored.add(row[None], [label], self._generator(int(number)), [int(number)])
@@ -112,6 +129,8 @@ class Learner:
     def _fitted(self) -> Head:
         member = self.member
         options: Dict[str, Any] = dict(member.options)
+        if isinstance(member.factory, TargetHead):
+            return self._fitted_targets(member.factory, options)
         if self._projected is not None:
             head = fit_head(member.head, self._projected, prior=member.projected, layer=member.layer, **options)
         else:
@@ -119,7 +138,16 @@ class Learner:
         # The host calibrated the factory head on samples it had not seen; its successors inherit that.
         return head.with_temperature(float(member.factory.metadata().get("temperature", 1.0)))
 
+    def _fitted_targets(self, factory: TargetHead, options: Dict[str, Any]) -> Head:
+        member, learnt, prior = self.member, self._learnt, self.member.source
+        if self._projected is not None and member.projected is not None:
+            learnt, prior, options["layer"] = self._projected, member.projected, member.layer
+        return factory.fitted_again(fit_regressor(member.head, learnt, prior, **options))
+
     def _outliers(self, head: Head) -> OutlierScore:
+        if isinstance(head, TargetHead):  # measures distances itself; a score by classes has nothing to say
+            nothing = np.zeros((0, head.dim))
+            return OutlierScore(np.zeros(head.dim), nothing, np.zeros(0), nothing.T, np.zeros(head.dim), 0.0)
         # A linear discriminant lends its factorisation to the outlier score; other heads have none to lend.
         lender = head if isinstance(head, LinearHead) and head.name == "slda" else None
         # How often a class comes is no part of how far a sample lies from it.
@@ -136,3 +164,7 @@ def _checked(part: Union[Statistics, Reservoir], kind: Type[_Part]) -> _Part:
     if not isinstance(part, kind):
         raise StatisticsError(f"expected {kind.__name__}, got {type(part).__name__}")
     return part
+
+
+def _targets(labels: Sequence[str], count: int) -> NDArray[np.float64]:
+    return np.array([parsed_targets(label, count) for label in labels], dtype=np.float64).reshape(len(labels), count)

@@ -14,6 +14,7 @@ from edgetl_runtime.bundle.members import GuardSet
 from edgetl_runtime.engines import BuildProgress
 from edgetl_runtime.errors import StateError
 from edgetl_runtime.installation import keep_bundle, make_state_folder, open_installed, sweep_leftovers
+from edgetl_runtime.labels import targets_text
 from edgetl_runtime.serving import choose, list_ways
 from edgetl_runtime.session import Session
 from edgetl_runtime.store import QUOTA_BYTES, Store, open_store
@@ -147,7 +148,9 @@ def _source_samples(bundle: Bundle, variant: Variant) -> SourceSamples:
     manifest = bundle.manifest
     dims = {one.name: one.dim for one in manifest.variants}
     name = "guard.safetensors"
-    guard = GuardSet.unpack(bundle.members[name], name, dims, len(manifest.classes))
+    guard = GuardSet.unpack(bundle.members[name], name, dims, len(manifest.classes), len(manifest.outputs))
+    if guard.targets is not None:
+        return SourceSamples(guard.features[variant.name], [targets_text(row) for row in guard.targets.tolist()])
     return SourceSamples(guard.features[variant.name], [manifest.classes[index] for index in guard.labels.tolist()])
 
 

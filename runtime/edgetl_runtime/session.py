@@ -9,17 +9,18 @@ import logging
 import os
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import chain
-from typing import Any, Dict, Iterable, List, Optional, Type
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Type
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetl_runtime.answering import said_of, stored_truths
 from edgetl_runtime.board import rss_bytes
 from edgetl_runtime.bundle.container import Bundle
 from edgetl_runtime.bundle.members import HeadMember
-from edgetl_runtime.errors import EdgetlError, LabelError, StateError
+from edgetl_runtime.errors import EdgetlError, StateError
 from edgetl_runtime.extractor import Extractor
 from edgetl_runtime.guard import POLICIES, Verdict
 from edgetl_runtime.heads import Explanation
@@ -50,7 +51,7 @@ class Session:
             raise StateError(f"there is no policy {policy!r}; choose one of {', '.join(sorted(POLICIES))}")
         manifest = bundle.manifest
         self._name, self._bundle_id, self._signed_by = manifest.name, bundle.id, bundle.signed_by
-        self._classes = manifest.classes
+        self._classes, self._outputs = manifest.classes, manifest.outputs
         self._extractor = extractor
         self._store = store
         self._member = member
@@ -76,18 +77,13 @@ class Session:
         self._check_process()
         features = self.features(sample)[None]
         live = self._lineage.live
-        head = live.fitted.head
-        probabilities = head.predict_proba(features)[0]
-        outlier = float(live.fitted.outliers.score(features)[0])
-        best = int(np.argmax(probabilities))
+        said = said_of(live.fitted, features, self._outputs)
         if not self._confirmed:
             self._confirmed = True
             # The disk is not waited for.
             threading.Thread(target=self._confirm, name="edgetl-confirm", daemon=True).start()
         return Prediction(
-            label=head.classes[best],
-            probabilities={label: float(p) for label, p in zip(head.classes, probabilities)},
-            outlier=outlier,
+            **said,
             generation=live.generation,
             latency_ms=(time.perf_counter() - start) * 1e3,
         )
@@ -112,25 +108,37 @@ class Session:
             near = nearest_rows(features[0], chain(of_source, learnt), shift, neighbours)
         return replace(found, neighbours=near)
 
-    def learn(self, sample: Any, label: str, *, source: str = "", on_purpose: bool = False) -> int:
+    def learn(
+        self,
+        sample: Any,
+        label: Optional[str] = None,
+        *,
+        targets: Optional[Mapping[str, float]] = None,
+        source: str = "",
+        on_purpose: bool = False,
+    ) -> int:
         """Learn one labelled sample; its id. Durable when it returns. An unknown label makes a new class.
 
+        A bundle with outputs learns from `targets`, a number for each, in place of a label.
         Whether it is live then is for the policy to say: with "guarded" a new class is at once, unless it costs the
         old ones. `on_purpose`: a person gave this label to teach the device, so the first of a class counts
         like a new one. Raises SampleError, LabelError, StateFullError; then nothing was learnt and nothing lost.
         """
-        return self.learn_many([sample], [label], source=source, on_purpose=on_purpose)[0]
+        labels, numbers = None if label is None else [label], None if targets is None else [targets]
+        return self.learn_many([sample], labels, targets=numbers, source=source, on_purpose=on_purpose)[0]
 
     def learn_many(
-        self, samples: Iterable[Any], labels: Iterable[str], *, source: str = "", on_purpose: bool = False
+        self,
+        samples: Iterable[Any],
+        labels: Optional[Iterable[str]] = None,
+        *,
+        targets: Optional[Iterable[Mapping[str, float]]] = None,
+        source: str = "",
+        on_purpose: bool = False,
     ) -> List[int]:
         """Learn N labelled samples in one transaction, all or none; their ids in order."""
         frames = [] if samples is None else list(samples)
-        if isinstance(labels, (str, bytes)) or not isinstance(labels, Iterable):
-            raise LabelError(f"labels must be a list, one label a sample; got {type(labels).__name__}")
-        names = [plain_text(label) for label in labels]
-        if len(frames) != len(names):
-            raise LabelError(f"{len(frames)} samples and {len(names)} labels; one label a sample is needed")
+        names = stored_truths(labels, targets, len(frames), self._outputs)
         origin = plain_text(source, "source") if source else ""
         if not names:
             return []
@@ -234,8 +242,9 @@ class Session:
             "learnt_samples": sum(taught.values()) + held,
             "classes": {
                 label: {"source": int(source.get(label, 0)), "learnt": taught.get(label, 0)}
-                for label in [*self._classes, *sorted(set(taught) - set(self._classes))]
+                for label in [*self._classes, *sorted(set(taught) - set(self._classes) - {""})]
             },
+            "outputs": [asdict(output) for output in self._outputs],
             "unconfirmed_starts": pointer.starts,
             "recovered": self._lineage.recovered,
             "quarantined": quarantined,

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgetl_runtime.heads import HEADS, fit_head
+from edgetl_runtime.heads import HEADS, TargetHead, fit_head, fit_regressor
+from edgetl_runtime.labels import targets_text
 from edgetl_runtime.learner import Learner
 from edgetl_runtime.statistics import Statistics
 
+from edgetl.errors import DatasetError
 from edgetl.extraction import ExtractedPart
-from edgetl.factory import check_head, make_head_member
+from edgetl.factory import check_head, check_target_head, make_head_member, make_target_member
 
 SPACE, DIM = "0" * 64, 24
 # Only to be quick.
@@ -107,3 +109,44 @@ def test_a_reservoir_that_cannot_hold_every_class_is_refused() -> None:
     with pytest.raises(ValueError, match=f"reservoir_bytes of {4 * DIM * 3}"):
         made("knn", reservoir_bytes=4 * DIM * 3 - 1)
     assert len(set(made("knn", reservoir_bytes=4 * DIM * 3).samples.labels)) == 3
+
+
+# -- numbers in place of classes
+
+NUMBERS = TRAINING.features @ np.linspace(-1, 1, 2 * DIM).reshape(DIM, 2)
+OF_NUMBERS = ExtractedPart(TRAINING.features, [targets_text(row) for row in NUMBERS], [], [], 0)
+
+
+@pytest.mark.parametrize("head", ["ridge", "ridge_rp"])
+def test_a_head_of_numbers_follows_from_what_the_member_carries(head: str) -> None:
+    member = make_target_member(head, {"width": 60} if head == "ridge_rp" else {}, SPACE, OF_NUMBERS, 2)
+    assert isinstance(member.factory, TargetHead) and member.options["variance"] is True
+    if member.projected is not None:
+        nothing = Statistics(member.projected.dim, member.projected.shift, SPACE)
+        again = fit_regressor(head, nothing, member.projected, layer=member.layer, **member.options)
+    else:
+        again = fit_regressor(head, Statistics(DIM, member.source.shift, SPACE), member.source, **member.options)
+    wanted = again.predict(HELD_OUT.features)
+    assert np.abs(member.factory.decision(HELD_OUT.features) - wanted).max() <= 1e-9 * np.abs(wanted).max()
+    assert np.allclose(member.factory.spread, NUMBERS.std(axis=0))
+    truth = HELD_OUT.features @ np.linspace(-1, 1, 2 * DIM).reshape(DIM, 2)
+    assert np.abs(wanted - truth).mean() < 0.5 * truth.std()
+    Learner(member).check()
+
+
+def test_what_gives_no_numbers_is_refused_before_the_long_work() -> None:
+    for head, options, what in (
+        ("slda", {}, "gives classes; numbers are given by .*ridge"),
+        ("magic", {}, "gives classes"),
+        ("ridge", {"balanced": True}, "no option.*balanced"),
+        ("ridge", {"width": 5}, "no option.*width"),
+    ):
+        with pytest.raises(ValueError, match=what):
+            check_target_head(head, options)
+    check_target_head("ridge_rp", {"width": 5, "penalty": 10.0})
+
+
+def test_numbers_that_never_change_are_refused() -> None:
+    still = ExtractedPart(TRAINING.features, [targets_text([1.0, 2.0])] * len(TRAINING.labels), [], [], 0)
+    with pytest.raises(DatasetError, match="two values"):
+        make_target_member("ridge", {}, SPACE, still, 2)

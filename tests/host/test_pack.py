@@ -23,6 +23,7 @@ from edgetl_runtime.errors import (
 from edgetl_runtime.heads import HEADS, fit_head
 from edgetl_runtime.preprocess import ArrayPreprocess, ImagePreprocess
 from edgetl_runtime.statistics import Statistics
+from PIL import Image
 
 import edgetl
 from edgetl.backbones import from_module
@@ -279,6 +280,64 @@ def test_every_head_that_a_bundle_may_carry_learns_on_the_device(
     assert (result.source_features > 0) == ("source-features" in carried.carries)
     told = "features of" in build_page(result)
     assert told == (result.source_features > 0)
+
+
+INK = np.array([frame.mean() / 255 for frame in FRAMES])
+SIDE = np.array([(frame[:, 4:].astype(float) - frame[:, :4]).mean() / 255 for frame in FRAMES])
+
+
+@pytest.mark.parametrize("head", [None, "ridge_rp"])
+def test_numbers_are_built_measured_and_learnt_on_the_device(head: str | None, tmp_path: Path) -> None:
+    data = edgetl.dataset(FRAMES[:150], targets={"ink": INK[:150], "side": SIDE[:150]})
+    result = edgetl.build(image_extractor(), data, out=tmp_path / "x.edgetl", head=head)
+    manifest = rt.read_bundle(result.path).manifest
+    assert manifest.format == (1, 1) and [output.name for output in manifest.outputs] == ["ink", "side"]
+    assert (result.classes, result.training_samples, result.held_out_samples) == ((), 120, 30)
+    assert result.decisions_agreed == 1.0 and result.held_out_accuracy is None
+    for one, truth in zip(result.output_errors, (INK, SIDE), strict=True):
+        # What the device says of the samples that were held out: the last ones.
+        assert one.rmse_of_mean == pytest.approx(np.sqrt(np.mean((truth[120:150] - truth[:120].mean()) ** 2)))
+    with opened(result, tmp_path / "state") as session:
+        said = [session.predict(frame) for frame in FRAMES[120:150]]
+        for one, truth in zip(result.output_errors, (INK, SIDE), strict=True):
+            errors = np.array([p.values[one.output.name] for p in said]) - truth[120:150]
+            assert one.rmse == pytest.approx(np.sqrt(np.mean(errors**2)), rel=1e-4)
+            assert one.deviation == pytest.approx(np.mean([p.deviations[one.output.name] for p in said]), rel=1e-3)
+        learnt = [{"ink": ink, "side": side} for ink, side in zip(INK[150:], SIDE[150:], strict=True)]
+        session.learn_many(FRAMES[150:], targets=learnt)
+        assert session.predict(FRAMES[0]).generation == 1
+    assert "Root mean square errors" in build_page(result)
+
+
+def test_numbers_by_the_commands_alone(tmp_path: Path) -> None:
+    for i, frame in enumerate(FRAMES[:120]):
+        Image.fromarray(frame).save(tmp_path / f"{i}.png")
+    for name, rows in (("source", range(80)), ("more", range(80, 100)), ("later", range(100, 120))):
+        lines = ["path,ink", *(f"{i}.png,{INK[i]}" for i in rows)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines))
+    graph, bundle, state = tmp_path / "net.onnx", tmp_path / "x.edgetl", ("--state", tmp_path / "s", "--allow-unsigned")
+    graph.write_bytes(golden.bundle().members["extractor.onnx"])
+    host = ("--size", 8, "--channels", "L", "--json")
+    made = command("edgetl", "build", "--backbone", f"onnx:{graph}", "--data", tmp_path / "source.csv",
+                   "--targets", "ink:0:1:share", "--out", bundle, *host)  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    told = json.loads(made.stdout)
+    assert told["outputs"] == [{"name": "ink", "unit": "share", "low": 0.0, "high": 1.0}] and told["classes"] == []
+    assert "numbers     ink" in command("edgetl", "inspect", bundle).stdout
+    assert "numbers: ink" in command("edgetl_runtime", "install", bundle, *state).stdout
+    learnt = command("edgetl_runtime", "learn", tmp_path / "more.csv", "--json", *state)
+    assert learnt.returncode == 0 and len(json.loads(learnt.stdout)["learnt"]) == 20, learnt.stderr
+    one = command("edgetl_runtime", "learn", tmp_path / "100.png", "--target", f"ink={INK[100]}", *state)
+    assert "learnt sample 21;" in one.stdout, one.stderr
+    said = command("edgetl_runtime", "predict", tmp_path / "later.csv", "--check", "--json", *state)
+    checked = json.loads(said.stdout)
+    assert checked["images"] == 20 and checked["errors"]["ink"]["rmse"] < INK.std()
+    words = command("edgetl_runtime", "predict", tmp_path / "110.png", *state).stdout
+    assert words.startswith(f"{tmp_path / '110.png'}\tink 0.") and " +- " in words
+    for wrong in (("--label", "3"), ("--target", "speed=1"), ("--per-class", "3"), ()):
+        refused = command("edgetl_runtime", "learn", tmp_path / "100.png", *wrong, *state)
+        assert refused.returncode == 1 and "ink" in refused.stderr, wrong
+    assert "Traceback" not in command("edgetl_runtime", "status", *state).stderr
 
 
 def command(program: str, *arguments: Any) -> subprocess.CompletedProcess[str]:

@@ -17,8 +17,8 @@ LEVELS = {
     "statistics": 1, "heads": 1, "adapt": 1, "drift": 1, "guard": 1, "preprocess": 1, "framing": 1,
     "reservoir": 1, "outliers": 1, "windows": 1, "smoothing": 1,
     "bundle": 2, "store": 2, "engines": 2, "sources": 2, "board": 2, "blas": 2, "installation": 2, "trust": 2,
-    "extractor": 2, "learner": 2,
-    "session": 3, "opening": 3, "serving": 3, "bench": 3, "teaching": 3, "merging": 3, "doctor": 3,
+    "extractor": 2, "learner": 2, "watchdog": 2,
+    "session": 3, "opening": 3, "serving": 3, "bench": 3, "teaching": 3, "answering": 3, "merging": 3, "doctor": 3,
     "cli": 4, "__init__": 4, "__main__": 4,
 }  # fmt: skip
 
@@ -31,7 +31,7 @@ SIDEWAYS = {
     ("store", "bundle"), ("installation", "bundle"), ("trust", "bundle"), ("trust", "installation"),
     ("extractor", "bundle"), ("extractor", "engines"), ("learner", "bundle"),
     ("opening", "session"), ("opening", "serving"), ("session", "teaching"), ("merging", "teaching"),
-    ("bench", "serving"), ("bench", "doctor"),
+    ("session", "answering"), ("opening", "teaching"), ("bench", "serving"), ("bench", "doctor"),
     ("cli", "__init__"), ("__main__", "cli"),
 }  # fmt: skip
 

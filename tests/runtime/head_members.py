@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 from edgetl_runtime.bundle.members import HeadMember
-from edgetl_runtime.heads import HEADS, fit_head, random_layer
+from edgetl_runtime.heads import HEADS, fit_head, fit_regressor, random_layer, target_head
 from edgetl_runtime.reservoir import Reservoir
 from edgetl_runtime.statistics import Statistics
 from numpy.typing import NDArray
@@ -56,3 +56,21 @@ def member(
     return HeadMember(
         source, name, chosen, fit_head(name, empty, prior=source, reservoir=samples, **chosen), samples=samples
     )
+
+
+def target_member(name: str, features: NDArray[np.float32], targets: NDArray[np.float64]) -> HeadMember:
+    """A head of real numbers of that name, fitted on the features (N, D) and targets (N, Q)."""
+    dim, options = features.shape[1], {"variance": True}
+    source = Statistics(dim, features.mean(axis=0), SPACE)
+    source.add(features, targets=targets)
+    spread = targets.std(axis=0)
+    empty = Statistics(dim, source.shift, SPACE)
+    if not HEADS[name].projected:
+        return HeadMember(source, name, options, target_head(fit_regressor(name, empty, source, **options), spread))
+    layer = random_layer(source, width=48)
+    rows = layer.apply(features)
+    projected = Statistics(layer.width, rows.mean(axis=0), SPACE)
+    projected.add(rows, targets=targets)
+    nothing = Statistics(layer.width, projected.shift, SPACE)
+    factory = target_head(fit_regressor(name, nothing, projected, layer=layer, **options), spread)
+    return HeadMember(source, name, options, factory, projected=projected)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from edgetl_runtime.bundle.members import HeadMember
-from edgetl_runtime.errors import SampleError, StatisticsError
-from edgetl_runtime.heads import HEADS
+from edgetl_runtime.errors import LabelError, SampleError, StatisticsError
+from edgetl_runtime.heads import HEADS, TargetHead, load_head
+from edgetl_runtime.labels import parsed_targets, targets_text
 from edgetl_runtime.learner import Learner
 
-from tests.runtime.head_members import HEAD_NAMES, REPLAY, digits, member
+from tests.runtime.head_members import HEAD_NAMES, REPLAY, digits, member, target_member
 
 FEATURES, LABELS = digits()
 SOURCE, LEARNT, ASKED = slice(0, 80), slice(80, 150), slice(150, 200)
@@ -142,3 +143,71 @@ def test_sums_of_another_head_are_refused_and_change_nothing() -> None:
         assert np.array_equal(decisions(learners[name]), before) and sum(learners[name].counts.values()) == 70
     with pytest.raises(StatisticsError, match="before anything"):
         learners["knn"].add_sums(learners["knn"].sums())
+
+
+# -- numbers in place of classes
+
+TRUTHS = np.stack([FEATURES.mean(axis=1) / 255, FEATURES @ np.linspace(-1, 1, 64) / 1e4], axis=1)
+TEXTS = [targets_text(row) for row in TRUTHS]
+
+
+@pytest.fixture(params=["ridge", "ridge_rp"])
+def of_numbers(request: pytest.FixtureRequest) -> HeadMember:
+    return target_member(request.param, FEATURES[SOURCE], TRUTHS[SOURCE])
+
+
+def test_numbers_are_learnt_the_same_in_any_order_and_from_sums(of_numbers: HeadMember) -> None:
+    whole, pieces, summed, old = (Learner(of_numbers) for _ in range(4))
+    whole.add(FEATURES[LEARNT], TEXTS[LEARNT])
+    for i in reversed(range(80, 150)):
+        pieces.add(FEATURES[i : i + 1], [TEXTS[i]])
+    old.add(FEATURES[80:110], TEXTS[80:110])
+    summed.add_sums(old.sums())
+    summed.add(FEATURES[110:150], TEXTS[110:150])
+    wanted = whole.fit()
+    for learner in (pieces, summed):
+        found = learner.fit()
+        assert np.abs(found.head.decision(FEATURES) - wanted.head.decision(FEATURES)).max() < 1e-9
+        assert np.allclose(found.outlier(FEATURES), wanted.outlier(FEATURES), rtol=1e-6)
+        assert learner.counts == {"": 70}
+    assert Learner(of_numbers).fit().head is of_numbers.factory
+
+
+def test_losses_are_squared_errors_in_variances_of_the_source(of_numbers: HeadMember) -> None:
+    fitted = Learner(of_numbers).fit()
+    off = (fitted.head.decision(FEATURES[ASKED]) - TRUTHS[ASKED]) / TRUTHS[SOURCE].std(axis=0)
+    assert np.allclose(fitted.losses(FEATURES[ASKED], TEXTS[ASKED]), (off**2).mean(axis=1))
+    # And those of classes are right or wrong.
+    classes = Learner(member("slda", FEATURES[SOURCE], LABELS[SOURCE])).fit()
+    right = classes.head.predict(FEATURES[ASKED]) == np.array(LABELS[ASKED])
+    assert np.array_equal(classes.losses(FEATURES[ASKED], LABELS[ASKED]), 1.0 - right)
+
+
+def test_a_head_of_numbers_comes_back_from_bytes_bit_for_bit(of_numbers: HeadMember) -> None:
+    learner = Learner(of_numbers)
+    learner.add(FEATURES[LEARNT], TEXTS[LEARNT])
+    head = learner.fit().head
+    arrays = {name: np.array(array, order="C") for name, array in head.state().items()}
+    again = load_head(arrays, head.metadata())
+    assert isinstance(head, TargetHead) and isinstance(again, TargetHead) and again.name == of_numbers.head
+    for what in ("decision", "deviation", "distance"):
+        assert np.array_equal(getattr(again, what)(FEATURES), getattr(head, what)(FEATURES))
+    for name, array in arrays.items():
+        for spoilt in (np.full_like(array, np.nan), array[:-1], array.astype(np.float32)):
+            with pytest.raises(StatisticsError):
+                load_head({**arrays, name: spoilt}, head.metadata())
+    for metadata in ({"head": "ridge", "regressor": None}, {"head": "slda", "regressor": {"regressor": "ridge"}}):
+        with pytest.raises(StatisticsError):
+            load_head(arrays, metadata)
+
+
+def test_what_is_no_text_of_targets_is_refused(of_numbers: HeadMember) -> None:
+    learner = Learner(of_numbers)
+    texts = ("", "3", "[1.0]", "[1.0, 2.0, 3.0]", "[1.0, NaN]", "[1, 2]", '["1.0", 2.0]', "[1.0, null]", "[" * 9999)
+    for text in texts:
+        with pytest.raises(LabelError):
+            learner.add(FEATURES[:1], [text])
+    assert learner.counts == {}
+    assert parsed_targets(targets_text([0.1, 1e300]), 2) == (0.1, 1e300)
+    with pytest.raises(ValueError, match="JSON"):
+        targets_text([float("nan")])

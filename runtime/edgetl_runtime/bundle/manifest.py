@@ -2,7 +2,7 @@
 
 A device that ignores a key may preprocess wrongly, so an unknown key is an error. A newer minor format is
 refused too, with both versions in the message. Free text belongs under `notes`. A manifest says the lowest format
-that holds it, so that every runtime reads what it can: 1.0, or, with `plans` or `carries`, 1.1.
+that holds it, so that every runtime reads what it can: 1.0, or, with `plans`, `carries` or `outputs`, 1.1.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Tuple
 
 from edgetl_runtime.bundle.fields import MAX_MEMBERS, MEMBER_NAME, Fields
+from edgetl_runtime.bundle.outputs import dump_outputs, parse_outputs
 from edgetl_runtime.bundle.plans import ANY_DEVICE, EngineChoice, check_plans, dump_plans, parse_plans
 from edgetl_runtime.errors import BundleCorruptError, BundleFormatError, LabelError
 from edgetl_runtime.labels import plain_text
 from edgetl_runtime.preprocess import Preprocess, parse_preprocess
-from edgetl_runtime.types import TensorSpec
+from edgetl_runtime.types import Output, TensorSpec
 
 __all__ = [
     "FORMAT",
@@ -86,6 +87,7 @@ class Manifest:
     `plans` (format 1.1) maps device profiles, and `ANY_DEVICE`, to the ways to run it, best first. Without plans
     `variants[0]` runs on whatever engine there is. `carries` (format 1.1) says what the head members hold beyond
     statistics and a head: `SOURCE_FEATURES`, for one, are features of some of the very samples of the source.
+    `outputs` (format 1.1) are the real numbers that a head gives which has no classes.
     """
 
     name: str
@@ -99,11 +101,12 @@ class Manifest:
     notes: Dict[str, Any]
     plans: Dict[str, Tuple[EngineChoice, ...]] = field(default_factory=dict)
     carries: Tuple[str, ...] = ()
+    outputs: Tuple[Output, ...] = ()
 
     @property
     def format(self) -> Tuple[int, int]:
         """The lowest format that holds it."""
-        return (1, 1) if self.plans or self.carries else (1, 0)
+        return (1, 1) if self.plans or self.carries or self.outputs else (1, 0)
 
     def plan(self, device: str = ANY_DEVICE) -> Tuple[EngineChoice, ...]:
         """The choices for a device profile, best first: those for any device when it has none of its own.
@@ -152,6 +155,8 @@ def dump_manifest(manifest: Manifest) -> bytes:
         data["plans"] = dump_plans(manifest.plans)
     if manifest.carries:
         data["carries"] = list(manifest.carries)
+    if manifest.outputs:
+        data["outputs"] = dump_outputs(manifest.outputs)
     try:
         text = json.dumps(data, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -200,6 +205,7 @@ def parse_manifest(data: bytes) -> Manifest:
         notes=top.take("notes", dict),
         plans=parse_plans(top.take("plans", dict)) if version >= (1, 1) and "plans" in top else {},
         carries=tuple(top.take_list("carries", str)) if version >= (1, 1) and "carries" in top else (),
+        outputs=parse_outputs(top.take_list("outputs", dict)) if version >= (1, 1) and "outputs" in top else (),
     )
     top.finish()
     if manifest.format != version:
@@ -276,8 +282,10 @@ def _check(manifest: Manifest) -> None:
         raise BundleFormatError("manifest: no variants; build the bundle again")
     if len({v.name for v in manifest.variants}) != len(manifest.variants):
         raise BundleFormatError("manifest: two variants share a name")
-    if len(set(manifest.classes)) != len(manifest.classes) or not manifest.classes:
-        raise BundleFormatError("manifest: there are no classes, or two share a name; build the bundle again")
+    if bool(manifest.classes) == bool(manifest.outputs) or len(set(manifest.classes)) != len(manifest.classes):
+        raise BundleFormatError(
+            "manifest: there are no classes, two share a name, or there are outputs beside them; build the bundle again"
+        )
     for name in manifest.classes:
         try:
             plain = plain_text(name, "class")

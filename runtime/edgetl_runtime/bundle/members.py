@@ -12,8 +12,8 @@ from edgetl_runtime.bundle.container import Bundle
 from edgetl_runtime.bundle.manifest import PROJECTED_STATISTICS, SOURCE_FEATURES, Variant
 from edgetl_runtime.bundle.tensors import pack_tensors, unpack_tensors
 from edgetl_runtime.errors import BundleCorruptError, BundleFormatError, EdgetlError
-from edgetl_runtime.heads import HEADS, Head, RandomReLU, load_head
-from edgetl_runtime.heads.ridge_rp import ProjectedHead
+from edgetl_runtime.heads import HEADS, Head, RandomReLU, TargetHead, load_head
+from edgetl_runtime.heads.ridge_rp import ProjectedHead, ProjectedRegressor
 from edgetl_runtime.reservoir import Reservoir
 from edgetl_runtime.statistics import Statistics
 
@@ -56,9 +56,19 @@ class HeadMember:
         return HEADS[self.head].exact
 
     @property
+    def target_count(self) -> int:
+        """Q: how many real numbers the head gives; 0 for a head of classes."""
+        return self.source.target_count
+
+    def counted_as(self, label: str) -> str:
+        """What a stored label counts as: its class, or, where it is the text of targets, the one name of all these."""
+        return "" if self.target_count else label
+
+    @property
     def layer(self) -> Optional[RandomReLU]:
         """The random layer of a head that has one."""
-        return self.factory.layer if isinstance(self.factory, ProjectedHead) else None
+        holder = self.factory.regressor if isinstance(self.factory, TargetHead) else self.factory
+        return holder.layer if isinstance(holder, (ProjectedHead, ProjectedRegressor)) else None
 
     def pack(self) -> bytes:
         """Bytes of the member."""
@@ -94,27 +104,41 @@ class HeadMember:
 
 @dataclass(frozen=True)
 class GuardSet:
-    """`guard.safetensors`: source features (N, D) float32 by variant, and labels (N,) as indices of classes."""
+    """`guard.safetensors`: source features (N, D) float32 by variant, and labels (N,) as indices of classes.
+
+    Without classes the labels are zeros, and `targets` (N, Q) are what a head should say.
+    """
 
     features: Dict[str, NDArray[np.float32]]
     labels: NDArray[np.int64]
+    targets: Optional[NDArray[np.float64]] = None
 
     def pack(self) -> bytes:
         """Bytes of the member."""
         tensors: Dict[str, NDArray[Any]] = {f"features.{name}": array for name, array in self.features.items()}
+        if self.targets is not None:
+            tensors["targets"] = self.targets
         return pack_tensors({**tensors, "labels": self.labels}, {"kind": "guard"})
 
     @classmethod
-    def unpack(cls, data: bytes, what: str, dims: Mapping[str, int], classes: int) -> GuardSet:
+    def unpack(cls, data: bytes, what: str, dims: Mapping[str, int], classes: int, outputs: int = 0) -> GuardSet:
         """The record of those bytes, for variants of D = `dims[name]`; raises BundleCorruptError."""
         tensors, _ = unpack_tensors(data, what)
         labels = _indices(tensors, "labels", classes, what)
-        return cls(_features(tensors, dims, len(labels), what), labels)
+        targets = tensors.get("targets")
+        wanted = (np.dtype(np.float64), (len(labels), outputs)) if outputs else None
+        if wanted != (None if targets is None else (targets.dtype, targets.shape)):
+            shape = f"({len(labels)}, {outputs})"
+            raise BundleCorruptError(f"{what}: targets must be float64 {shape}, and only where there are outputs")
+        return cls(_features(tensors, dims, len(labels), what), labels, targets)
 
 
 @dataclass(frozen=True)
 class GoldenSamples:
-    """`golden.safetensors`: raw samples, the features (N, D) expected of each variant, decisions as class indices."""
+    """`golden.safetensors`: raw samples, the features (N, D) expected of each variant, decisions as class indices.
+
+    Without classes the decisions are zeros: what a head says follows from the features.
+    """
 
     samples: Tuple[NDArray[Any], ...]
     features: Dict[str, NDArray[np.float32]]
@@ -145,6 +169,11 @@ def read_head(bundle: Bundle, variant: Variant) -> HeadMember:
             f"{variant.head} knows the classes {list(member.factory.classes)[:8]}, its manifest says"
             f" {list(bundle.manifest.classes)[:8]}; build the bundle again"
         )
+    if member.target_count != len(bundle.manifest.outputs):
+        raise BundleFormatError(
+            f"{variant.head} gives {member.target_count} numbers, its manifest says {len(bundle.manifest.outputs)};"
+            " build the bundle again"
+        )
     if member.carries != bundle.manifest.carries:
         raise BundleFormatError(
             f"{variant.head} carries {list(member.carries)}, its manifest says {list(bundle.manifest.carries)};"
@@ -173,9 +202,14 @@ def _head_member(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any
     member = HeadMember(source, head, dict(metadata["options"]), factory, projected, samples)
     if factory.name != head:
         raise ValueError(f"its factory head is {factory.name!r}, not {head!r}")
+    if isinstance(factory, TargetHead) != bool(source.target_count) or (source.target_count and source.classes):
+        raise ValueError("its statistics and its factory head are not both of classes, or both of numbers")
+    if isinstance(factory, TargetHead) and len(factory.spread) != source.target_count:
+        raise ValueError(f"its factory head gives {len(factory.spread)} numbers, its statistics {source.target_count}")
     if projected is not None:
         width = None if member.layer is None else member.layer.width
-        if projected.dim != width or (projected.classes, projected.count) != (source.classes, source.count):
+        of = [(side.classes, side.count, side.target_count) for side in (source, projected)]
+        if projected.dim != width or of[0] != of[1]:
             raise ValueError("its projected statistics are not of the same samples behind the same layer")
     if samples is not None:
         if samples.dim != dim or set(samples.labels.tolist()) != set(source.classes):
@@ -202,6 +236,6 @@ def _indices(tensors: Mapping[str, NDArray[Any]], name: str, classes: int, what:
     array = tensors.get(name)
     if array is None or array.dtype != np.int64 or array.ndim != 1:
         raise BundleCorruptError(f"{what}: {name} must be int64 (N,)")
-    if array.size and not (array.min() >= 0 and array.max() < classes):
+    if array.size and not (array.min() >= 0 and array.max() < max(classes, 1)):
         raise BundleCorruptError(f"{what}: {name} must be indices of the {classes} classes")
     return array

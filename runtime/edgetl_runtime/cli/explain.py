@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(path: Path, why: Explanation, sources: Dict[int, str]) -> None:
-    print(f"{path}: {why.label}")
+    print(f"{path}: {'numbers, as predict says' if why.label is None else why.label}")
     for evidence in why.evidence[:_MOST_CLASSES]:
         print(
             f"  {evidence.label!s:<30} {100 * evidence.probability:5.1f} %  decision {evidence.decision:.3g},"

@@ -31,9 +31,11 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(status))
     else:
         bundle = status["bundle"]
+        names = ", ".join(output["name"] for output in status["outputs"])
+        said = f"numbers: {names}" if names else f"{len(status['classes'])} classes"
         print(f"installed {bundle['name']} ({bundle['id'][:12]}) in {args.state}")
         print(
-            f"  {len(status['classes'])} classes, {status['dim']} features, {status['variant']} in {status['engine']};"
+            f"  {said}, {status['dim']} features, {status['variant']} in {status['engine']};"
             " golden samples agree"
         )
         for words in status["engines_refused"]:

@@ -7,9 +7,10 @@ import json
 import logging
 import random
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Any, Dict, List, Tuple, Union
 
 from edgetl_runtime.cli.images import folder_label, labelled_paths, read_or_skip
+from edgetl_runtime.cli.numbers import image_targets, named_value
 from edgetl_runtime.cli.sessions import add_policy, open_state
 from edgetl_runtime.errors import EdgetlError, SampleError, SourceError
 from edgetl_runtime.labels import plain_text
@@ -21,15 +22,22 @@ logger = logging.getLogger(__name__)
 
 EXAMPLE = (
     "edgetl-runtime learn photo.jpg --label kestrel --state state/\n"
-    "  edgetl-runtime learn shop/train --per-class 10 --state state/     (a folder a class)"
+    "  edgetl-runtime learn shop/train --per-class 10 --state state/     (a folder a class)\n"
+    "  edgetl-runtime learn drive.csv --state state/     (a bundle of numbers: columns path,angle,...)"
 )
 _BATCH = 64
+# A label, or the numbers of a head that gives numbers.
+Truth = Union[str, Dict[str, float]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders with a folder a class")
     parser.add_argument("--label", help="what all these images show; without it their folder names say so")
+    parser.add_argument(
+        "--target", type=named_value, action="append", default=[], metavar="NAME=VALUE",
+        help="for a bundle of numbers: one that all these images have; may be repeated. A CSV names them line by line",
+    )  # fmt: skip
     parser.add_argument("--source", default="", help="where they come from, so that all of it can be forgotten at once")
     parser.add_argument("--per-class", type=_positive, metavar="N", help="at most N images a class, drawn at random")
     parser.add_argument(
@@ -42,14 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Learn, and print what was learnt."""
-    given = None if args.label is None else plain_text(args.label)
-    chosen: List[Tuple[Path, str]] = [
-        (path, folder_label(path, root) if given is None else given) for path, root in labelled_paths(args.images)
-    ]
-    if args.per_class is not None:
-        chosen = _draw(chosen, args.per_class, args.seed)
-    learnt: List[Tuple[int, str]] = []
     with open_state(args) as session:
+        names = [output["name"] for output in session.status()["outputs"]]
+        chosen = _numbered(args, names) if names else _labelled(args)
+        learnt: List[Tuple[int, str]] = []
         try:
             for start in range(0, len(chosen), _BATCH):
                 learnt += _learn(session, chosen[start : start + _BATCH], args.source, args.teach)
@@ -63,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if not learnt:
         raise SourceError(f"none of the {skipped} files can be used as an image; nothing was learnt")
     counts: Dict[str, int] = {}
-    for _, label in learnt:
+    for _, label in learnt if not names else ():
         counts[label] = counts.get(label, 0) + 1
     if args.json:
         ids = [sample_id for sample_id, _ in learnt]
@@ -78,17 +82,33 @@ def run(args: argparse.Namespace) -> int:
     else:
         note = f", {skipped} unusable skipped" if skipped else ""
         samples = f"sample {learnt[0][0]}" if len(learnt) == 1 else f"{len(learnt)} samples"
-        classes = "1 class" if len(counts) == 1 else f"{len(counts)} classes"
-        print(f"learnt {samples} of {classes}{note}; generation {generation}")
+        classes = "" if names else " of 1 class" if len(counts) == 1 else f" of {len(counts)} classes"
+        print(f"learnt {samples}{classes}{note}; generation {generation}")
         if waiting:
             print(f"  {waiting} samples are learnt and not live yet: `edgetl-runtime review` says why")
     return 0
 
 
-def _learn(session: Session, batch: List[Tuple[Path, str]], source: str, teach: bool) -> List[Tuple[int, str]]:
+def _labelled(args: argparse.Namespace) -> List[Tuple[Path, Truth]]:
+    if args.target:
+        raise SourceError("this bundle has classes, so its images have a --label, not a --target")
+    given = None if args.label is None else plain_text(args.label)
+    chosen: List[Tuple[Path, str]] = [
+        (path, folder_label(path, root) if given is None else given) for path, root in labelled_paths(args.images)
+    ]
+    return list(chosen if args.per_class is None else _draw(chosen, args.per_class, args.seed))
+
+
+def _numbered(args: argparse.Namespace, names: List[str]) -> List[Tuple[Path, Truth]]:
+    if args.label is not None or args.per_class is not None:
+        raise SourceError(f"this bundle gives numbers, {', '.join(names)}: it has no labels and no classes")
+    return list(image_targets(args.images, names, dict(args.target)))
+
+
+def _learn(session: Session, batch: List[Tuple[Path, Truth]], source: str, teach: bool) -> List[Tuple[int, str]]:
     """Id and label of what was learnt, in one transaction; files that cannot be used are said and left out."""
-    frames, labels = [], []
-    for path, label in batch:
+    frames, truths = [], []
+    for path, truth in batch:
         frame = read_or_skip(path)
         if frame is None:
             continue
@@ -98,8 +118,12 @@ def _learn(session: Session, batch: List[Tuple[Path, str]], source: str, teach: 
             logger.warning("skipped: %s: %s", path, error)
             continue
         frames.append(frame)
-        labels.append(label)
-    return list(zip(session.learn_many(frames, labels, source=source, on_purpose=teach), labels))
+        truths.append(truth)
+    labels = [truth for truth in truths if isinstance(truth, str)]
+    targets = [truth for truth in truths if not isinstance(truth, str)]
+    given: Dict[str, Any] = {"targets": targets} if targets else {"labels": labels}
+    ids = session.learn_many(frames, **given, source=source, on_purpose=teach)
+    return list(zip(ids, labels if labels else ["numbers"] * len(ids)))
 
 
 def _positive(text: str) -> int:

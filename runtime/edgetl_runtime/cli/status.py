@@ -50,6 +50,10 @@ def run(args: argparse.Namespace) -> int:
         print(f"damaged     {status['quarantined']} stored samples did not match their hash and are not used")
     if status["kept_aside"]:
         print(f"damaged     the state file was; kept aside as {', '.join(status['kept_aside'])}")
+    for output in status["outputs"]:
+        low, high = ("" if output[side] is None else f"{output[side]:g}" for side in ("low", "high"))
+        unit = f" {output['unit']}" if output["unit"] else ""
+        print(f"  {output['name']:<30} {low}..{high}{unit}" if low or high else f"  {output['name']:<30}{unit}")
     for label, counts in status["classes"].items():
         print(f"  {label:<30} {counts['source']:>6} at the host {counts['learnt']:>6} here")
     for sample in samples:

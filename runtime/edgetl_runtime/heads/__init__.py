@@ -9,6 +9,7 @@ from edgetl_runtime.heads.random_layer import RandomReLU, random_layer
 from edgetl_runtime.heads.regression import Regressor, angle_targets, angles_of
 from edgetl_runtime.heads.stream import StreamingSoftmax
 from edgetl_runtime.heads.table import HEADS, HeadRow, fit_head, fit_regressor, load_head, load_regressor
+from edgetl_runtime.heads.target_head import TargetHead, target_head
 
 __all__ = [
     "HEADS",
@@ -20,6 +21,7 @@ __all__ = [
     "RandomReLU",
     "Regressor",
     "StreamingSoftmax",
+    "TargetHead",
     "TaskStatistics",
     "angle_targets",
     "angles_of",
@@ -29,4 +31,5 @@ __all__ = [
     "load_head",
     "load_regressor",
     "random_layer",
+    "target_head",
 ]

@@ -67,7 +67,7 @@ class RandomReLU:
         """The layer of `state()` and `metadata()`; raises StatisticsError on anything else."""
         try:
             shift, scale = np.array(arrays["layer_shift"]), np.array(arrays["layer_scale"])
-            if shift.dtype != np.float64 or not (np.isfinite(shift).all() and np.isfinite(scale).all()):
+            if not all(array.dtype == np.float64 and np.isfinite(array).all() for array in (shift, scale)):
                 raise ValueError("shift and scale must be finite float64")
             return cls(int(metadata["seed"]), int(metadata["width"]), shift, scale)
         except (KeyError, TypeError, ValueError) as error:

@@ -73,11 +73,16 @@ class RegressionHead:
 
     def predict_variance(self, features: ArrayLike) -> Array:
         """Variance (N, Q): noise (1 + 1/n + (x - centre) inverse (x - centre)); O(D^2) a sample with `inverse`."""
+        count = max(self.count, 1.0)
+        return np.outer(1.0 + (1.0 + self.distance(features)) / count, self.noise)
+
+    def distance(self, features: ArrayLike) -> Array:
+        """n (x - centre) inverse (x - centre), (N): Mahalanobis, squared; zeros without `inverse`."""
         rows = np.asarray(checked_features(features, len(self.shift)), dtype=np.float64) - self.centre
-        leverage = np.full(len(rows), 1.0 + 1.0 / max(self.count, 1.0))
-        if self.inverse.size:
-            leverage = leverage + np.einsum("nd,nd->n", rows @ self.inverse, rows)
-        return np.outer(leverage, self.noise)
+        if not self.inverse.size:
+            return np.zeros(len(rows))
+        result: Array = max(self.count, 1.0) * np.einsum("nd,nd->n", rows @ self.inverse, rows)
+        return result
 
     def state(self) -> Dict[str, Array]:
         """Named arrays of this head."""

@@ -101,6 +101,10 @@ class ProjectedRegressor:
         """Variance (N, Q) of the error to expect."""
         return self.inner.predict_variance(self.layer.apply(features))
 
+    def distance(self, features: ArrayLike) -> Array:
+        """Mahalanobis distance (N), squared, behind the layer."""
+        return self.inner.distance(self.layer.apply(features))
+
     def state(self) -> Dict[str, Array]:
         """Named arrays of this head."""
         return {**self.inner.state(), **self.layer.state()}

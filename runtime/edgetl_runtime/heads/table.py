@@ -80,6 +80,9 @@ def fit_regressor(name: str, statistics: Statistics, prior: Optional[Statistics]
 def load_head(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> Head:
     """The head of `state()` and `metadata()`; raises StatisticsError when they do not fit together."""
     name = metadata.get("head")
+    if "regressor" in metadata:
+        of_targets: Head = _load_module("target_head").load_target_head(arrays, metadata)
+        return of_targets
     if not isinstance(name, str) or name not in HEADS:
         raise StatisticsError(f"the metadata names the head {name!r}; known heads are {sorted(HEADS)}")
     head: Head = _load_module(HEADS[name].module).load(arrays, metadata)

@@ -10,9 +10,13 @@ from edgetl_runtime.bundle.container import Bundle
 from edgetl_runtime.bundle.members import GoldenSamples, HeadMember
 from edgetl_runtime.errors import BundleFormatError, BundleParityError, SampleError
 from edgetl_runtime.extractor import Extractor
+from edgetl_runtime.heads import TargetHead
 from edgetl_runtime.learner import Learner
 
 __all__ = ["GoldenResult", "check_golden", "run_golden"]
+
+# A number is decided otherwise when it moves by this much of the error that it has anyway.
+_SHARE_OF_ERROR = 0.1
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,12 @@ def run_golden(bundle: Bundle, extractor: Extractor, member: HeadMember, toleran
     except SampleError as error:
         raise BundleParityError(f"a golden sample does not go through: {error}; build the bundle again") from error
     if got.shape != expected.shape:
-        raise BundleParityError(f"{extractor.description} gives {got.shape[1:]} features, the bundle says {variant.dim}")
+        raise BundleParityError(f"{extractor.description} gives {got.shape[1:]} features, expected {variant.dim}")
     off = float(np.abs(got - expected).max() / max(float(np.abs(expected).max()), 1e-12))
+    if isinstance(member.factory, TargetHead):
+        values = member.factory.decision(got) - member.factory.decision(expected)
+        far = np.abs(values) > _SHARE_OF_ERROR * member.factory.deviation(expected)
+        return GoldenResult(off, tolerance, int(far.any(axis=1).sum()), len(got))
     wanted = [manifest.classes[i] for i in golden.decisions]
     differing = sum(a != b for a, b in zip(member.factory.predict(got), wanted))
     return GoldenResult(off, tolerance, differing, len(wanted))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl_runtime.guard import Guard, SourceCheck, Trial, Verdict, source_check
+from edgetl_runtime.heads import TargetHead
 from edgetl_runtime.learner import Fitted
 from edgetl_runtime.store import Store
 from edgetl_runtime.teaching.lineage import Lineage
@@ -17,6 +18,8 @@ from edgetl_runtime.teaching.lineage import Lineage
 __all__ = ["Judge", "SourceSamples", "stored_trial"]
 
 logger = logging.getLogger(__name__)
+
+_MOST_VARIANCES, _SHARE_OF_VARIANCE = 4.0, 0.25
 
 Losses = NDArray[np.float64]
 
@@ -34,7 +37,9 @@ class Judge:
     def __init__(self, store: Store, lineage: Lineage, source: Optional[SourceSamples], policy: str) -> None:
         self._store, self._lineage, self._source = store, lineage, source
         self._policy = policy
-        self.guard = Guard(policy)
+        # Numbers have no classes; their squared errors are in variances and cut at four of them.
+        self._numbers = isinstance(lineage.factory.fitted.head, TargetHead)
+        self.guard = self._new_guard()
         # Of few heads: dropped together with the heads themselves.
         self._on_source: Dict[int, Tuple[Fitted, Losses]] = {}
         self._previous: Tuple[int, Optional[Fitted]] = (0, None)
@@ -50,7 +55,7 @@ class Judge:
         After forgetting that state is not kept: then all trials that are left are judged again, and told between
         them is every move of the pointer that they were met with.
         """
-        self.guard = Guard(self._policy)
+        self.guard = self._new_guard()
         live: Optional[int] = None
         pointer = self._lineage.pointer
         if pointer.guard:
@@ -73,16 +78,16 @@ class Judge:
         """The trials of samples (features (N, D), labels (N)) that have taught nobody yet; `held` is left open."""
         live = self._lineage.live.fitted
         known = set(live.head.classes)
-        champion = _losses(live, features, labels)
-        challenger = champion if candidate is None else _losses(candidate, features, labels)
-        factory = _losses(self._lineage.factory.fitted, features, labels)
+        champion = live.losses(features, labels)
+        challenger = champion if candidate is None else candidate.losses(features, labels)
+        factory = self._lineage.factory.fitted.losses(features, labels)
         before = self._before()
-        previous = None if before is None else _losses(before, features, labels)
+        previous = None if before is None else before.losses(features, labels)
         return [
             Trial(
-                label, float(champion[i]), float(challenger[i]), float(factory[i]),
+                None if self._numbers else label, float(champion[i]), float(challenger[i]), float(factory[i]),
                 None if previous is None else float(previous[i]),
-                on_purpose=on_purpose, known=label in known, source=source,
+                on_purpose=on_purpose, known=self._numbers or label in known, source=source,
             )
             for i, label in enumerate(labels)
         ]  # fmt: skip
@@ -108,9 +113,13 @@ class Judge:
 
     def _take(self, text: str, label: str, source: str) -> None:
         try:
-            self.guard.add([Trial.from_json({**json.loads(text), "label": label, "source": source})])
+            named = None if self._numbers else label
+            self.guard.add([Trial.from_json({**json.loads(text), "label": named, "source": source})])
         except (TypeError, ValueError) as error:
             logger.warning("state %s: a trial is not understood and does not count: %s", self._store.path, error)
+
+    def _new_guard(self) -> Guard:
+        return Guard(self._policy, _MOST_VARIANCES if self._numbers else 1.0)
 
     def _before(self) -> Optional[Fitted]:
         if not self.guard.on_trial:
@@ -129,6 +138,8 @@ class Judge:
         known = {id(fitted): (fitted, self._losses_on_source(fitted)) for fitted in heads}
         self._on_source = known
         champion, challenger, factory = (known[id(fitted)][1] for fitted in heads)
+        if self._numbers:
+            return _numbers_check(champion, challenger, factory)
         return source_check(self._source.labels, champion, challenger, factory)
 
     def _losses_on_source(self, fitted: Fitted) -> Losses:
@@ -136,7 +147,18 @@ class Judge:
         if found is not None:
             return found[1]
         assert self._source is not None
-        return _losses(fitted, self._source.features, self._source.labels)
+        return fitted.losses(self._source.features, self._source.labels)
+
+
+def _numbers_check(champion: Losses, challenger: Losses, factory: Losses) -> SourceCheck:
+    """All in one class; a sample is worse, or better, when it loses a good part of a variance more, or less."""
+    losses = (np.minimum(values, _MOST_VARIANCES) for values in (champion, challenger, factory))
+    live, candidate, first = losses
+    more = candidate - first
+    return SourceCheck(
+        ("numbers",), (len(more),), (float(live.mean()),), (float(candidate.mean()),), (float(first.mean()),),
+        (int((more > _SHARE_OF_VARIANCE).sum()),), (int((more < -_SHARE_OF_VARIANCE).sum()),),
+    )  # fmt: skip
 
 
 def stored_trial(trial: Trial) -> str:
@@ -144,8 +166,3 @@ def stored_trial(trial: Trial) -> str:
     data = trial.to_json()
     del data["label"], data["source"]
     return json.dumps(data, sort_keys=True)
-
-
-def _losses(fitted: Fitted, features: NDArray[np.float32], labels: Sequence[str]) -> Losses:
-    said = fitted.head.predict(features)
-    return np.array([float(one != other) for one, other in zip(said.tolist(), labels)])

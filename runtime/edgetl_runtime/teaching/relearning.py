@@ -58,7 +58,8 @@ def fold_oldest(store: Store, member: HeadMember, count: int) -> int:
             learner.add(part.features, part.labels, part.ids)
         for number, label, source in zip(part.ids, part.labels, part.sources):
             ids.append(number)
-            labels[label] = labels.get(label, 0) + 1
+            kind = member.counted_as(label)
+            labels[kind] = labels.get(kind, 0) + 1
             sources.add(source)
         if len(ids) >= count:
             break

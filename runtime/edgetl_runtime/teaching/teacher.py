@@ -124,7 +124,8 @@ class Teacher:
             self._taught = {}
             for (role, label), count in self._store.samples.counts().items():
                 if role == TRAIN:
-                    self._taught[label] = count
+                    kind = self._member.counted_as(label)
+                    self._taught[kind] = self._taught.get(kind, 0) + count
             folded = self._store.folded.get()
             for label, count in folded.labels.items() if folded is not None else ():
                 self._taught[label] = self._taught.get(label, 0) + count
@@ -162,11 +163,10 @@ class Teacher:
             self._last_id += len(labels)
             return [NewSample(label, source) for label in labels]
         rows = []
-        for trial in self._judge.try_out(features, labels, source, on_purpose, self._fitted()):
+        for label, trial in zip(labels, self._judge.try_out(features, labels, source, on_purpose, self._fitted())):
             self._last_id += 1
-            label = str(trial.label)
             if not on_purpose:
-                drawn = self._holding.draw(self._last_id, self._taught.get(label, 0))
+                drawn = self._holding.draw(self._last_id, self._taught.get(self._member.counted_as(label), 0))
                 trial = replace(trial, held=drawn.held)
                 released += [] if drawn.released is None else [drawn.released]
             self._judge.guard.add([trial])
@@ -190,8 +190,8 @@ class Teacher:
 
     def _count(self, labels: Sequence[str]) -> None:
         self._samples += len(labels)
-        for label in labels:
-            self._taught[label] = self._taught.get(label, 0) + 1
+        for kind in map(self._member.counted_as, labels):
+            self._taught[kind] = self._taught.get(kind, 0) + 1
 
     def _refit(self, learner: Learner, every: bool = False) -> None:
         """Let the candidate follow, when a twentieth came since its last fit, or a class that it does not know."""
@@ -202,7 +202,7 @@ class Teacher:
             return
         if have is not None and not every and self._judge.judges:
             grown = self._samples - have.samples
-            known = set(have.fitted.head.classes)
+            known = {*have.fitted.head.classes, *([""] if self._member.target_count else [])}
             if grown < max(1.0, _REFIT_SHARE * have.samples) and all(label in known for label in self._taught):
                 return
         if have is None or have.samples != self._samples:

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.runtime import golden
-from tests.runtime.head_members import HEAD_NAMES, REPLAY, SPACE, digits, member
+from tests.runtime.head_members import HEAD_NAMES, REPLAY, SPACE, digits, member, target_member
 
 VARIANT = golden.bundle().manifest.variants[0]
 CLASSES = len(golden.bundle().manifest.classes)
@@ -287,3 +287,72 @@ def test_the_manifest_says_what_the_heads_carry_or_the_bundle_is_refused(tmp_pat
         with pytest.raises(BundleFormatError, match="carry"):
             read_bundle(golden.changed_bundle(tmp_path / "c", data, carries=carries))
     assert golden.bundle().manifest.format == (1, 0) and golden.bundle().manifest.carries == ()
+
+
+# -- heads of numbers
+
+
+@lru_cache(maxsize=None)
+def packed_numbers(name: str) -> bytes:
+    targets = FEATURES[:, :2].astype(np.float64) @ np.array([[1.0, 2.0], [1.0, -1.0]])
+    return target_member(name, FEATURES, targets).pack()
+
+
+def _with_sums_of_classes(tensors: Dict[str, Any], metadata: Dict[str, Any]) -> None:
+    others, told = unpack_tensors(packed("slda"), "head")
+    for name in [name for name in tensors if name.startswith("source.")]:
+        del tensors[name]
+    tensors.update({name: array for name, array in others.items() if name.startswith("source.")})
+    metadata.update(statistics=told["statistics"])
+
+
+@pytest.mark.parametrize("name", ["ridge", "ridge_rp"])
+def test_a_head_of_numbers_goes_out_and_comes_in_bit_for_bit(name: str) -> None:
+    read = unpacked(packed_numbers(name))
+    assert read.pack() == packed_numbers(name) and (read.target_count, read.exact) == (2, True)
+    assert read.carries == ((PROJECTED_STATISTICS,) if name == "ridge_rp" else ())
+    assert (read.counted_as("[0.5, 1.0]"), shipped("slda").counted_as("a")) == ("", "a")
+
+
+NUMBER_CHANGES: Dict[str, Tuple[str, Callable[[Dict[str, Any], Dict[str, Any]], Any]]] = {
+    "statistics of classes": ("ridge", _with_sums_of_classes),
+    "another head": ("ridge", lambda t, m: m.update(head="slda")),
+    "a regressor of another kind": ("ridge", lambda t, m: m["factory"]["regressor"].update(regressor="magic")),
+    "one number less": ("ridge", lambda t, m: t.update({"factory.spread": t["factory.spread"][:1]})),
+    "no spread": ("ridge", lambda t, m: t.update({"factory.spread": np.zeros(2)})),
+    "a whole matrix": ("ridge", lambda t, m: t.update({"factory.inverse": np.eye(DIM)})),
+    "a matrix of another D": ("ridge", lambda t, m: t.update({"factory.inverse": np.ones(6)})),
+    "projected without targets": ("ridge_rp", lambda t, m: [t.pop(k) for k in list(t) if "projected.target" in k]),
+    "a layer that is a list": ("ridge_rp", lambda t, m: m["factory"]["regressor"].update(layer=[])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", list(NUMBER_CHANGES.values()), ids=list(NUMBER_CHANGES))
+def test_a_head_of_numbers_that_does_not_fit_is_refused(
+    case: Tuple[str, Callable[[Dict[str, Any], Dict[str, Any]], Any]],
+) -> None:
+    name, change = case
+    tensors, metadata = unpack_tensors(packed_numbers(name), "head")
+    change(tensors, metadata)
+    with pytest.raises(BundleCorruptError, match=r"head\.fp32\.safetensors"):
+        unpacked(pack_tensors(tensors, metadata))
+
+
+@given(st.sampled_from(["ridge", "ridge_rp"]), st.sampled_from(["f4", "f8", "i8"]), st.data())
+def test_no_array_of_a_head_of_numbers_escapes_as_another_error(name: str, dtype: str, data: st.DataObject) -> None:
+    tensors, metadata = unpack_tensors(packed_numbers(name), "head")
+    chosen = data.draw(st.sampled_from(sorted(tensors)))
+    shape = data.draw(st.sampled_from([(), (0,), (1,), (DIM,), (48, DIM), tensors[chosen].shape]))
+    tensors[chosen] = np.full(shape, data.draw(st.sampled_from([0, 1, 255])), dtype)
+    with contextlib.suppress(BundleCorruptError):
+        unpacked(pack_tensors(tensors, metadata))
+
+
+def test_a_guard_set_of_numbers_goes_out_and_comes_in() -> None:
+    features = {VARIANT.name: np.ones((3, VARIANT.dim), np.float32)}
+    guard = GuardSet(features, np.zeros(3, np.int64), np.arange(6.0).reshape(3, 2))
+    read = GuardSet.unpack(guard.pack(), "guard", DIMS, 0, 2)
+    assert read.targets is not None and np.array_equal(read.targets, guard.targets)
+    for data, outputs in ((guard.pack(), 0), (guard.pack(), 3), (GuardSet(features, guard.labels).pack(), 2)):
+        with pytest.raises(BundleCorruptError, match="guard"):
+            GuardSet.unpack(data, "guard", DIMS, 0, outputs)
