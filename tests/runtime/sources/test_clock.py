@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("serial", reason="pyserial is not installed")
 
-# A board on a pseudo terminal, read as it sends; prints when the process thinks it is, and the windows.
+# A board on a pseudo terminal, read as it sends (without time.sleep, which libfaketime breaks); prints when the process thinks it is, and the windows.
 PROGRAM = """
 import datetime, json, os, pathlib, select, struct, sys, threading
 import numpy as np
@@ -27,7 +27,7 @@ from tests.runtime.sources.ports import Board
 
 board = Board()
 schema = parse_schema({"format": "edgetl", "rate_hz": 100, "field": [{"name": "x", "type": "f32"}]})
-source = Source(SerialFeed(SerialPort(board.device, 115200), schema, "board"))
+source = Source(SerialFeed(SerialPort(board.device, 115200, gather_s=0.0), schema, "board"))
 def send():
     for number in range(100):
         if number == 50 and sys.argv[2]:
