@@ -13,7 +13,8 @@ import pytest
 
 pytest.importorskip("serial", reason="pyserial is not installed")
 
-# A board on a pseudo terminal, read as it sends (without time.sleep, which libfaketime breaks); prints when the process thinks it is, and the windows.
+# A board on a pseudo terminal, read as it sends; prints when the process thinks it is, and the windows. It goes
+# without time.sleep, which this libfaketime breaks.
 PROGRAM = """
 import datetime, json, os, pathlib, select, struct, sys, threading
 import numpy as np
