@@ -63,6 +63,10 @@ class Facts:
                 continue
         return found
 
+    def newest_generation(self) -> int:
+        """The highest number of a generation that an event names; 0 without one."""
+        return int(self._database.query("SELECT COALESCE(MAX(generation), 0) FROM events")[0][0])
+
     def drop_events(self, keep: int) -> int:
         """Delete all but the newest; how many went."""
         with self._database.change():

@@ -94,7 +94,7 @@ class Judge:
 
     def judge(self, candidate: Optional[Fitted]) -> Verdict:
         """What the guard says of the candidate now."""
-        return self.guard.judge(None if candidate is None else self._check(candidate))
+        return self.guard.judge(None if candidate is None or not self.judges else self._check(candidate))
 
     def after(self, decision: str) -> Tuple[Guard, str]:
         """The guard when that will have been done, and its state for the pointer; `guard` itself stays as it is."""

@@ -56,8 +56,9 @@ class Lineage:
         generations = self._store.generations
         found = generations.pointer()
         if found is None:
-            newest = max(generations.numbers(), default=0)
-            found = Pointer(newest, 0, newest, 0, self._store.samples.last_id())
+            good, numbers = generations.numbers(), generations.numbers(good=False)
+            newest = max([*numbers, self._store.facts.newest_generation()])
+            found = Pointer(max(good, default=0), 0, newest, 0, self._store.samples.last_id())
             self._recover(found, "the record of which generation is live was damaged; the newest good one serves")
         self.pointer = found
         if self._store.writable and found.active:
