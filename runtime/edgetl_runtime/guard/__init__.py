@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from edgetl_runtime.guard.betting import Wealth
+from edgetl_runtime.guard.duplicates import NearDuplicates, within_spread
 from edgetl_runtime.guard.judging import Guard
 from edgetl_runtime.guard.policy import POLICIES, Policy
 from edgetl_runtime.guard.records import SourceCheck, Trial, Verdict, source_check
 
-__all__ = ["POLICIES", "Guard", "Policy", "SourceCheck", "Trial", "Verdict", "Wealth", "source_check"]
+__all__ = [
+    "POLICIES",
+    "Guard",
+    "NearDuplicates",
+    "Policy",
+    "SourceCheck",
+    "Trial",
+    "Verdict",
+    "Wealth",
+    "source_check",
+    "within_spread",
+]

@@ -15,8 +15,12 @@ class Policy:
     A challenger goes live on trial when the wealth of its evidence reaches `1 / promote`, the trial ends well at
     `1 / confirm`, and a live head goes back when the wealth of the opposite reaches `1 / roll_back`: these are the
     highest chances of a wrong decision of each kind, however often one looks. It must have been judged on
-    `least_labels` samples (near-duplicates count once) of `least_classes` classes, and on the source guard set it
-    may lose at most `forgetting` of all samples and `class_forgetting` of any class.
+    `least_labels` samples (near-duplicates count once), `least_others` of them not of the most frequent class; no
+    class gives more evidence than twice all others and `head_start` samples. Once a learner has proved itself, its
+    newer heads follow when they are not behind on as many samples as the share `growth` of all.
+
+    On the source guard set a challenger may lose the share `forgetting` of all samples, and `doubt` standard errors
+    more before that is believed; of one class the share `class_forgetting` and one standard error.
     With `acts` false the guard asks where it would have acted; with `judges` false everything learnt goes live.
     """
 
@@ -27,18 +31,21 @@ class Policy:
     promote: float = 0.2
     confirm: float = 0.05
     roll_back: float = 0.05
-    least_labels: int = 6
-    least_classes: int = 2
-    forgetting: float = 0.1
-    class_forgetting: float = 0.3
+    least_labels: int = 4
+    least_others: int = 3
+    head_start: int = 3
+    growth: float = 0.1
+    forgetting: float = 0.01
+    doubt: float = 0.5
+    class_forgetting: float = 0.2
 
 
 POLICIES: Dict[str, Policy] = {
     "guarded": Policy(
         "guarded",
         "A head goes live on trial after few labels, with at most one chance in five that it is not better, and goes"
-        " back by itself when it turns out worse. Labels that are wrong in a consistent way look like a new domain:"
-        " only what they cost on the source guard set is seen.",
+        " back by itself when it turns out worse. Lies that are consistent look like a new domain: what they cost the"
+        " old one is seen on the source guard set, what they cost the new one only where the factory head is good.",
     ),
     "immediate": Policy(
         "immediate",

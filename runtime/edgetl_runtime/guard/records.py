@@ -21,17 +21,19 @@ class Trial:
     """One labelled sample as it was judged before it taught anybody.
 
     Losses of the live head, of the candidate and of the factory head: 0 or 1 for a class, squared error for
-    targets (mean over Q). `previous` is the loss of the head that was live before the champion; None without
-    one. `held`: it went to the guard reservoir and teaches nobody. `on_purpose`: a person taught it by hand.
-    `known`: the champion knows its class. `weight` (0 to 1) is how much it counts as evidence: 0 for a
-    near-duplicate of what was judged before, or for what looks like nothing a sensor of this device sees.
+    targets (mean over Q; then `label` is None). `previous` is the loss of the head that was live before the
+    champion; None without one. `answer` is the class that the factory head gave. `held`: it went to the guard
+    reservoir and teaches nobody. `on_purpose`: a person taught it by hand. `known`: the champion knows its
+    class. `weight` (0 to 1) is how much it counts as evidence: 0 for a near-duplicate of what was judged before,
+    or for what looks like nothing that a sensor of this device sees.
     """
 
-    label: Label
+    label: Optional[Label]
     champion: float
     challenger: float
     factory: float
     previous: Optional[float] = None
+    answer: Optional[Label] = None
     held: bool = False
     on_purpose: bool = False
     known: bool = True
@@ -41,6 +43,11 @@ class Trial:
     def to_json(self) -> Dict[str, Any]:
         """Plain data of this trial."""
         return asdict(self)
+
+    def __post_init__(self) -> None:
+        losses = [self.champion, self.challenger, self.factory, 0.0 if self.previous is None else self.previous]
+        if not all(0.0 <= loss < float("inf") for loss in losses) or not 0.0 <= self.weight <= 1.0:
+            raise ValueError(f"losses are finite and not negative, a weight is in 0..1; got {self}")
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Trial:
