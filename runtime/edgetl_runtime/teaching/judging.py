@@ -9,7 +9,8 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetl_runtime.guard import Guard, SourceCheck, Trial, Verdict, source_check
+from edgetl_runtime.bundle.members import HeadMember
+from edgetl_runtime.guard import Guard, NearDuplicates, SourceCheck, Trial, Verdict, source_check, within_spread
 from edgetl_runtime.heads import TargetHead
 from edgetl_runtime.learner import Fitted
 from edgetl_runtime.store import Store
@@ -20,6 +21,8 @@ __all__ = ["Judge", "SourceSamples", "stored_trial"]
 logger = logging.getLogger(__name__)
 
 _MOST_VARIANCES, _SHARE_OF_VARIANCE = 4.0, 0.25
+
+_LATELY = 1024  # samples that are looked at again after a restart
 
 Losses = NDArray[np.float64]
 
@@ -34,8 +37,10 @@ class SourceSamples(NamedTuple):
 class Judge:
     """The guard of one session, with the heads that it compares. Not safe between threads."""
 
-    def __init__(self, store: Store, lineage: Lineage, source: Optional[SourceSamples], policy: str) -> None:
-        self._store, self._lineage, self._source = store, lineage, source
+    def __init__(
+        self, store: Store, lineage: Lineage, member: HeadMember, source: Optional[SourceSamples], policy: str
+    ) -> None:
+        self._store, self._lineage, self._member, self._source = store, lineage, member, source
         self._policy = policy
         # Numbers have no classes; their squared errors are in variances and cut at four of them.
         self._numbers = isinstance(lineage.factory.fitted.head, TargetHead)
@@ -43,6 +48,7 @@ class Judge:
         # Of few heads: dropped together with the heads themselves.
         self._on_source: Dict[int, Tuple[Fitted, Losses]] = {}
         self._previous: Tuple[int, Optional[Fitted]] = (0, None)
+        self._seen: Optional[NearDuplicates] = None
 
     @property
     def judges(self) -> bool:
@@ -56,6 +62,7 @@ class Judge:
         them is every move of the pointer that they were met with.
         """
         self.guard = self._new_guard()
+        self._seen = None
         live: Optional[int] = None
         pointer = self._lineage.pointer
         if pointer.guard:
@@ -83,11 +90,14 @@ class Judge:
         factory = self._lineage.factory.fitted.losses(features, labels)
         before = self._before()
         previous = None if before is None else before.losses(features, labels)
+        said = [None] * len(labels) if self._numbers else self._lineage.factory.fitted.head.predict(features).tolist()
+        near = self._near().add(features)
         return [
             Trial(
                 None if self._numbers else label, float(champion[i]), float(challenger[i]), float(factory[i]),
-                None if previous is None else float(previous[i]),
+                None if previous is None else float(previous[i]), said[i],
                 on_purpose=on_purpose, known=self._numbers or label in known, source=source,
+                weight=0.0 if near[i] else 1.0,
             )
             for i, label in enumerate(labels)
         ]  # fmt: skip
@@ -117,6 +127,14 @@ class Judge:
             self.guard.add([Trial.from_json({**json.loads(text), "label": named, "source": source})])
         except (TypeError, ValueError) as error:
             logger.warning("state %s: a trial is not understood and does not count: %s", self._store.path, error)
+
+    def _near(self) -> NearDuplicates:
+        """What was judged lately, so that a scene that is shown again is no evidence again."""
+        if self._seen is None:
+            self._seen = NearDuplicates(within_spread(self._member.source))
+            for block in self._store.samples.load(since=self._store.samples.last_id() - _LATELY):
+                self._seen.add(block.features)
+        return self._seen
 
     def _new_guard(self) -> Guard:
         return Guard(self._policy, _MOST_VARIANCES if self._numbers else 1.0)

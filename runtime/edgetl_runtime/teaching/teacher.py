@@ -44,7 +44,7 @@ class Teacher:
     ) -> None:  # fmt: skip
         self._store, self._lineage, self._member = store, lineage, member
         self._quota_bytes = quota_bytes
-        self._judge = Judge(store, lineage, source, policy)
+        self._judge = Judge(store, lineage, member, source, policy)
         self._learner: Optional[Learner] = None
         self._holding = Holding(0, [], 0)
         self._taught: Dict[str, int] = {}
