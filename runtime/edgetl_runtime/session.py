@@ -27,7 +27,7 @@ from edgetl_runtime.heads import Explanation
 from edgetl_runtime.labels import plain_text
 from edgetl_runtime.reservoir import nearest_rows
 from edgetl_runtime.store import QUOTA_BYTES, LearntSample, Store
-from edgetl_runtime.teaching import HistoryEntry, Lineage, SourceSamples, Teacher, told
+from edgetl_runtime.teaching import HistoryEntry, Lineage, SourceSamples, Teacher, recovery, told
 from edgetl_runtime.types import Prediction
 
 __all__ = ["Session"]
@@ -56,6 +56,7 @@ class Session:
         self._store = store
         self._member = member
         self._policy, self._quota_bytes = policy, quota_bytes
+        self._say_policy()
         self._lock = threading.RLock()
         self._process = os.getpid()
         self._lineage = Lineage(store, member, extractor.variant.feature_space)
@@ -224,6 +225,8 @@ class Session:
             used_bytes = self._store.used_bytes()
             kept_aside = self._store.kept_aside()
             generations = sorted(self._store.generations.numbers())
+            recovered = self._lineage.recovered or recovery(self._store)
+            policy = self._policy if self._store.writable else self._store.meta("policy") or self._policy
         source = dict(zip(self._member.source.classes, (float(n) for n in self._member.source.counts)))
         return {
             "bundle": {"name": self._name, "id": self._bundle_id, "signed_by": self._signed_by},
@@ -233,7 +236,7 @@ class Session:
             **self._extractor.state(),
             "head": self._member.head,
             "exact": self._member.exact,
-            "policy": self._policy,
+            "policy": policy,
             "generation": live.generation,
             "generations": [0, *generations],
             "live_samples": live.samples,
@@ -246,7 +249,7 @@ class Session:
             },
             "outputs": [asdict(output) for output in self._outputs],
             "unconfirmed_starts": pointer.starts,
-            "recovered": self._lineage.recovered,
+            "recovered": recovered,
             "quarantined": quarantined,
             "kept_aside": kept_aside,
             "quota": {"bytes": self._quota_bytes, "used_bytes": used_bytes},
@@ -284,6 +287,14 @@ class Session:
                 self._lineage.confirm()
         except EdgetlError as error:
             logger.debug("this start could not be confirmed: %s", error)
+
+    def _say_policy(self) -> None:
+        """For the status of those who only read."""
+        try:
+            if self._store.writable and self._store.meta("policy") != self._policy:
+                self._store.set_meta(policy=self._policy)
+        except StateError as error:
+            logger.warning("the policy was not noted: %s", error)
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:

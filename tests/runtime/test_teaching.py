@@ -173,8 +173,8 @@ def test_history_says_in_words_what_happened(tmp_path: Path) -> None:
     kinds = [entry.kind for entry in entries]
     assert kinds == ["install", "promote", "verdict", "rollback", "forget"]
     words: List[str] = [entry.words for entry in entries]
-    assert "generation 1 went live: it learnt from 1 samples here. new class 9" in words[1]
+    assert "generation 1 went live: it learnt from 1 sample here. new class 9" in words[1]
     assert "samples of the source" in words[1]
     assert "because a person said so" in words[3]
-    assert "forgot label 9: 1 samples; generations that knew them are gone: 1; the factory head is live" in words[4]
+    assert "forgot label 9: 1 sample; generations that knew them are gone: 1; the factory head is live" in words[4]
     assert entries[1].evidence["policy"] == "guarded"

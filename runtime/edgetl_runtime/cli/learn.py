@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         classes = "" if names else " of 1 class" if len(counts) == 1 else f" of {len(counts)} classes"
         print(f"learnt {samples}{classes}{note}; generation {generation}")
         if waiting:
-            print(f"  {waiting} samples are learnt and not live yet: `edgetl-runtime review` says why")
+            print(f"  learnt and not live yet: {waiting}; `edgetl-runtime review` says why")
     return 0
 
 

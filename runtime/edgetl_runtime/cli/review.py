@@ -36,5 +36,5 @@ def run(args: argparse.Namespace) -> int:
     if verdict.decision == "ask":
         print("  say yes with: edgetl-runtime review --accept")
     if status["waiting_samples"]:
-        print(f"  {status['waiting_samples']} samples are learnt and not live")
+        print(f"  learnt and not live: {status['waiting_samples']}")
     return 0

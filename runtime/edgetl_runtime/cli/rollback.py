@@ -33,5 +33,5 @@ def run(args: argparse.Namespace) -> int:
         return 0
     print(f"went back from generation {left} to {f'generation {generation}' if generation else 'the factory head'}")
     if waiting:
-        print(f"  {waiting} samples are learnt and not live; `edgetl-runtime forget` removes them for good")
+        print(f"  learnt and not live: {waiting}; `edgetl-runtime forget` removes them for good")
     return 0

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"not used    {words}")
     if status["variant_held"]:
         print(f"variant     {status['variant_held']}")
-    print(f"generation  {status['generation']}, {status['learnt_samples']} samples learnt here")
+    print(f"generation  {status['generation']}, {status['learnt_samples']} samples learnt here, {status['policy']}")
     if status["waiting_samples"] or status["guard_samples"]:
         waiting, held = status["waiting_samples"], status["guard_samples"]
         print(f"candidate   {waiting} samples are not live yet, {held} are kept to judge heads")

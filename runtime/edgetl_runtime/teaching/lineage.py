@@ -39,7 +39,7 @@ class Lineage:
         self._store = store
         self._member = member
         self._space = feature_space
-        # Durable state is behind; what went wrong at this start, for `status`.
+        # What went wrong at this start, until something moves.
         self.recovered: Optional[str] = None
         self.factory = Live(Learner(member).fit(), 0, 0, 0)
         self.pointer = Pointer()
@@ -122,7 +122,7 @@ class Lineage:
             self._store.generations.point(pointer)
             self._store.generations.trim(KEPT_GENERATIONS, pointer)
             self._store.facts.log(number, "promote", {"from": parent, "samples": samples, **(detail or {})})
-        self.pointer, self.live = pointer, Live(fitted, number, upto, samples)
+        self.pointer, self.live, self.recovered = pointer, Live(fitted, number, upto, samples), None
 
     def go_back(
         self, to: Optional[int], kind: str, guard: str = "", detail: Optional[Dict[str, Any]] = None, bad: bool = False
@@ -148,7 +148,7 @@ class Lineage:
                 self._store.facts.log(number, kind, {"from": left, **(detail or {})})
 
         self._store.insist(move)
-        self.pointer, self.live = pointer, live
+        self.pointer, self.live, self.recovered = pointer, live, None
 
     def forget(
         self, delete: Callable[[], None], oldest: int, gone: Sequence[int], fitted: Optional[Fitted], samples: int,

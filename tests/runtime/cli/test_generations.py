@@ -33,9 +33,9 @@ def say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
 
 def test_a_label_that_waits_is_said_and_a_person_may_say_yes(say: Any, tmp_path: Path) -> None:
     code, out, _ = say("learn", tmp_path / "0.png", "--label", LABELS[0])
-    assert code == 0 and "1 samples are learnt and not live yet: `edgetl-runtime review`" in out
+    assert code == 0 and "learnt and not live yet: 1; `edgetl-runtime review`" in out
     code, out, _ = say("review")
-    assert code == 0 and "stays" in out and "1 samples are learnt and not live" in out
+    assert code == 0 and "stays" in out and "learnt and not live: 1" in out
     assert json.loads(say("review", "--json")[1])["decision"] == "keep"
     code, out, _ = say("review", "--accept")
     assert code == 0 and out.startswith("generation 1 went live: accepted by hand")
@@ -57,7 +57,7 @@ def test_what_is_taught_on_purpose_is_live(say: Any, tmp_path: Path) -> None:
 def test_going_back_says_from_where_to_where_and_what_waits(say: Any, tmp_path: Path) -> None:
     say("learn", tmp_path / f"{NINE}.png", "--label", "9")
     code, out, _ = say("rollback")
-    assert code == 0 and "went back from generation 1 to the factory head" in out and "1 samples are learnt" in out
+    assert code == 0 and "went back from generation 1 to the factory head" in out and "learnt and not live: 1" in out
     assert json.loads(say("rollback", "--to", 1, "--json")[1]) == {"from": 0, "generation": 1, "waiting_samples": 0}
     code, out, err = say("rollback", "--to", 7)
     assert code == 1 and out == "" and "generation 7 is not there" in err and "These can: 0, 1" in err
@@ -74,9 +74,9 @@ def test_history_is_words_and_data(say: Any, tmp_path: Path) -> None:
     lines = out.splitlines()
     assert code == 0 and len(lines) == 5
     assert "installed digits-0-to-8" in lines[0]
-    assert "generation 1 went live: it learnt from 1 samples here. new class 9" in lines[1]
+    assert "generation 1 went live: it learnt from 1 sample here. new class 9" in lines[1]
     assert "because a person said so" in lines[2]
-    assert "forgot label 9: 1 samples; generations that knew them are gone: 1" in lines[3]
+    assert "forgot label 9: 1 sample; generations that knew them are gone: 1" in lines[3]
     assert lines[4] == "live now: the factory head"
     document = json.loads(say("history", "--last", 3, "--json")[1])
     assert [entry["kind"] for entry in document["history"]] == ["promote", "rollback", "forget"]
