@@ -57,9 +57,9 @@ def _merge(sources: Sequence[Union[str, Path]], target: Path) -> Dict[str, int]:
             opened.callback(stores[-1].close)
             opened.enter_context(stores[-1].view())  # its owner may go on learning meanwhile
         space, dim = _common_space(stores, sources)
-        bundle_id = adopt_bundle(Path(sources[0]), target, stores[0].meta("bundle"))
         merged = open_store(target)
         opened.callback(merged.close)
+        bundle_id = adopt_bundle(Path(sources[0]), target, stores[0].meta("bundle"))
         merged.bind(space, dim)
         counts = dict(zip(map(str, sources), _copy_all(stores, merged, space)))
         merged.set_meta(bundle=bundle_id, feature_space=space, dim=str(dim))

@@ -20,6 +20,7 @@ from edgetl_runtime.errors import StateBusyError, StateCorruptError, StateError,
 from edgetl_runtime.store.ballast import keep_ballast, release_ballast
 from edgetl_runtime.store.database import Database
 from edgetl_runtime.store.faults import SQLITE_ERRORS, state_error, state_os_error
+from edgetl_runtime.store.journal import frames_begun
 from edgetl_runtime.store.rescue import adopt, begin_rescue, finish_rescue, resume_rescue
 from edgetl_runtime.store.schema import SCHEMA_VERSION, STATE_FILE, TABLES, create_or_migrate
 from edgetl_runtime.store.state import Store
@@ -85,6 +86,7 @@ def _open(folder: Path, lock: Optional[int]) -> Store:
     if not fresh and path.stat().st_size == 0 and any((folder / "bundles").glob("*")):
         raise StateCorruptError(f"{path} is empty, though a bundle was installed")
     connection: Optional[sqlite3.Connection] = None
+    begun, read = frames_begun(path) if lock is not None else 0, 0
     try:
         connection = sqlite3.connect(
             path.absolute().as_uri() + _mode(path, lock),
@@ -108,6 +110,8 @@ def _open(folder: Path, lock: Optional[int]) -> Store:
             )
         if lock is not None:
             _make_durable(connection)
+            # Asked before this start writes anything: how much SQLite could read of the journal of the last one.
+            read = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1] if begun else 0
         elif version < SCHEMA_VERSION:
             connection = _copy(connection)  # a reader may not change the file, and the writer may come much later
         if version < SCHEMA_VERSION:
@@ -127,7 +131,19 @@ def _open(folder: Path, lock: Optional[int]) -> Store:
         if isinstance(error, SQLITE_ERRORS):
             raise state_error(error, path) from error
         raise
-    return Store(Database(folder, connection, lock))
+    store = Store(Database(folder, connection, lock))
+    if 0 <= read < begun:
+        _say(store, "the last pages of the journal could not be read", "journal", frames=begun - read)
+    if lock is not None and fresh and any((folder / "bundles").glob("*")):
+        _say(store, "there is no state file, though a bundle was installed", "state_missing")
+    return store
+
+
+def _say(store: Store, what: str, kind: str, **detail: int) -> None:
+    logger.warning("state %s: %s", store.path, what)
+    with contextlib.suppress(StateError):  # a start comes up where nothing can be written, too
+        store.log_event(kind, **detail)
+        store.settle()  # else the next start would find the same end of the journal
 
 
 def _said_version(connection: sqlite3.Connection) -> Optional[str]:
