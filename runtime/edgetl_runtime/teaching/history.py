@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from edgetl_runtime.store import Event, Store
 
-__all__ = ["KINDS", "HistoryEntry", "told"]
+__all__ = ["KINDS", "HistoryEntry", "recovery", "told"]
 
 KINDS = (
     "install", "promote", "reversal", "rollback", "forget", "merge", "verdict", "quota", "recovered", "state_corrupt",
     "journal", "state_missing",
 )  # fmt: skip
+
+_MOVES = ("promote", "reversal", "rollback", "forget", "recovered")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,12 @@ def told(store: Store, newest: int = 100) -> List[HistoryEntry]:
     return [_entry(event) for event in store.facts.events(KINDS, newest)]
 
 
+def recovery(store: Store) -> Optional[str]:
+    """Why another head serves than should, when nothing has moved it since; None when all is well."""
+    last = store.facts.events(_MOVES, newest=1)
+    return str(last[0].detail.get("reason", "")) if last and last[0].kind == "recovered" else None
+
+
 def _entry(event: Event) -> HistoryEntry:
     verdict = event.detail.get("verdict")
     evidence = dict(verdict.get("evidence", {})) if isinstance(verdict, dict) else {}
@@ -41,7 +49,7 @@ def _words(event: Event) -> str:
     detail = event.detail
     live = _named(event.generation)
     if event.kind == "promote":
-        known = f"it learnt from {detail.get('samples', '?')} samples here"
+        known = f"it learnt from {_samples(detail.get('samples', '?'))} here"
         return f"{live} went live: {known}. {_reasoned(detail)}"
     if event.kind == "reversal":
         return f"went back from {_named(detail.get('from'))} to {live}, by itself. {_reasoned(detail)}"
@@ -52,7 +60,7 @@ def _words(event: Event) -> str:
     if event.kind == "forget":
         gone = detail.get("generations_removed") or []
         also = f"; generations that knew them are gone: {', '.join(map(str, gone))}" if gone else ""
-        return f"forgot {_what(detail)}: {detail.get('count', '?')} samples{also}; {live} is live"
+        return f"forgot {_what(detail)}: {_samples(detail.get('count', '?'))}{also}; {live} is live"
     if event.kind == "merge":
         return f"made of the states of {len(detail.get('samples', {}))} devices"
     if event.kind == "quota":
@@ -68,11 +76,16 @@ def _words(event: Event) -> str:
     if event.kind == "state_missing":
         return "the state file was gone at a start, though a bundle was installed; nothing of what was learnt is left"
     if event.kind == "state_corrupt":
-        return f"the state file was damaged and is kept as {detail.get('kept_as')}; saved {detail.get('saved')} samples"
+        saved = _samples(detail.get("saved"))
+        return f"the state file was damaged and is kept as {detail.get('kept_as')}; saved {saved}"
     return f"installed {detail.get('name', '')} ({str(detail.get('bundle', ''))[:12]}) in {detail.get('engine', '')}"
 
 
 _QUOTA = {"events": "old events", "folded": "old samples summed up", "generations": "old generations"}
+
+
+def _samples(count: Any) -> str:
+    return "1 sample" if count == 1 else f"{count} samples"
 
 
 def _named(number: Any) -> str:
@@ -103,6 +116,12 @@ def _on_source(verdict: Mapping[str, Any]) -> List[str]:
         name: sum(n * (1.0 - loss) for n, loss in zip(check["counts"], check[name]))
         for name in ("factory", "champion", "challenger")
     }
+    if check.get("classes") == ["numbers"]:
+        now, before, first = (sum(check[name]) for name in ("challenger", "champion", "factory"))
+        return [
+            f"on {total} samples of the source the squared error, in variances, is {now:.3g} with the candidate,"
+            f" {before:.3g} with the live head, {first:.3g} with the factory head"
+        ]
     words = (
         f"on {total} samples of the source the candidate is right in {round(right['challenger'])}, the live head in"
         f" {round(right['champion'])}, the factory head in {round(right['factory'])}"
