@@ -18,6 +18,7 @@ from PIL import Image
 
 from edgetl_runtime.errors import SampleError
 from edgetl_runtime.types import TensorSpec
+from edgetl_runtime.windows import WindowSpec, parse_window
 
 __all__ = ["ArrayPreprocess", "ImagePreprocess", "Preprocess", "parse_preprocess"]
 
@@ -106,15 +107,23 @@ class ImagePreprocess:
 
 @dataclass(frozen=True)
 class ArrayPreprocess:
-    """Sample of exactly `shape` (numbers, finite) -> tensor (1, *shape) float32: windows, spectra, raw vectors."""
+    """Sample of exactly `shape` (numbers, finite) -> tensor (1, *shape) float32: windows, spectra, raw vectors.
+
+    `window` says how a stream is cut into such samples (T, C).
+    """
 
     shape: Tuple[int, ...]
+    window: Optional[WindowSpec] = None
 
     def __post_init__(self) -> None:
         if not self.shape or not all(0 < side <= MAX_SIDE for side in self.shape):
             raise ValueError(f"shape must be sides of 1..{MAX_SIDE}, got {self.shape}")
         if math.prod(self.shape) > MAX_VALUES:
             raise ValueError(f"a sample may hold at most {MAX_VALUES} values, got {self.shape}")
+        if self.window is not None:
+            columns = (len(self.window.channels),) if self.window.channels else self.shape[1:2]
+            if self.shape != (self.window.length, *columns):
+                raise ValueError(f"windows of {self.window.length} steps do not have the shape {self.shape}")
 
     @property
     def input(self) -> TensorSpec:
@@ -123,7 +132,8 @@ class ArrayPreprocess:
 
     def to_json(self) -> Dict[str, Any]:
         """The declaration as it stands in the manifest."""
-        return {"kind": "array", "shape": list(self.shape)}
+        declared: Dict[str, Any] = {"kind": "array", "shape": list(self.shape)}
+        return declared if self.window is None else {**declared, "window": self.window.to_json()}
 
     def apply(self, sample: Any) -> NDArray[np.float32]:
         """Tensor (1, *shape) float32 of one sample; raises SampleError on another shape, dtype, NaN or inf."""
@@ -159,10 +169,12 @@ def parse_preprocess(declared: Mapping[str, Any]) -> Preprocess:
                 raise ValueError(f"{key} must be a string, got {fields[key]!r}")
         return ImagePreprocess(**fields)
     if kind == "array":
-        shape = fields.pop("shape", None)
+        shape, window = fields.pop("shape", None), fields.pop("window", None)
+        if window is not None and not isinstance(window, dict):
+            raise ValueError(f"the window of an array preprocess must be a table; got {window!r}")
         if fields or not isinstance(shape, list) or any(type(side) is not int for side in shape):
-            raise ValueError(f"an array preprocess has one key, a list `shape`; got {dict(declared)!r}")
-        return ArrayPreprocess(tuple(shape))
+            raise ValueError(f"an array preprocess has a list `shape` and maybe a `window`; got {dict(declared)!r}")
+        return ArrayPreprocess(tuple(shape), parse_window(window) if window is not None else None)
     raise ValueError(f"preprocess kind must be 'image' or 'array', got {kind!r}")
 
 

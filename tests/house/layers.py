@@ -19,18 +19,20 @@ LEVELS = {
     "bundle": 2, "store": 2, "engines": 2, "sources": 2, "board": 2, "blas": 2, "installation": 2, "trust": 2,
     "extractor": 2, "learner": 2, "watchdog": 2,
     "session": 3, "opening": 3, "serving": 3, "bench": 3, "teaching": 3, "answering": 3, "merging": 3, "doctor": 3,
+    "updating": 3,
     "cli": 4, "__init__": 4, "__main__": 4,
 }  # fmt: skip
 
 SIDEWAYS = {
     ("labels", "errors"), ("labels", "types"), ("moments", "numerics"),
-    ("heads", "statistics"), ("heads", "reservoir"), ("adapt", "statistics"), ("drift", "statistics"),
+    ("preprocess", "windows"), ("heads", "statistics"), ("heads", "reservoir"), ("adapt", "statistics"), ("drift", "statistics"),
     ("guard", "statistics"),
     ("outliers", "statistics"), ("outliers", "heads"), ("guard", "heads"),
     ("drift", "heads"), ("drift", "outliers"), ("adapt", "heads"), ("adapt", "reservoir"), ("adapt", "drift"),
     ("store", "bundle"), ("installation", "bundle"), ("trust", "bundle"), ("trust", "installation"),
     ("extractor", "bundle"), ("extractor", "engines"), ("learner", "bundle"),
-    ("opening", "session"), ("opening", "serving"), ("session", "teaching"), ("merging", "teaching"),
+    ("opening", "session"), ("opening", "serving"), ("opening", "updating"), ("session", "updating"),
+    ("updating", "teaching"), ("session", "teaching"), ("merging", "teaching"),
     ("session", "answering"), ("opening", "teaching"), ("bench", "serving"), ("bench", "doctor"),
     ("cli", "__init__"), ("__main__", "cli"),
 }  # fmt: skip

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from edgetl_runtime.errors import SampleError
 from edgetl_runtime.preprocess import ArrayPreprocess, ImagePreprocess, parse_preprocess
+from edgetl_runtime.windows import WindowSpec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 FILTERS = {"nearest": 0, "bilinear": 2, "bicubic": 3, "lanczos": 1}
+
+MOTION = WindowSpec(9, 3, 50.0, ("ax", "ay"), ("g", "g"), "mean")
 
 
 def noise(height, width, channels=3, seed=0):
@@ -146,7 +149,10 @@ def test_an_array_of_any_number_type_becomes_float32():
 
 @pytest.mark.parametrize(
     "preprocess",
-    [ImagePreprocess(224, 200, 256, "bicubic", "BGR"), ImagePreprocess(28, 28, channels="L"), ArrayPreprocess((20, 6))],
+    [
+        ImagePreprocess(224, 200, 256, "bicubic", "BGR"), ImagePreprocess(28, 28, channels="L"),
+        ArrayPreprocess((20, 6)), ArrayPreprocess((20, 6), WindowSpec(20, 10, 20.0)), ArrayPreprocess((9, 2), MOTION),
+    ],
 )
 def test_a_declaration_survives_the_manifest(preprocess):
     assert parse_preprocess(json.loads(json.dumps(preprocess.to_json()))) == preprocess
@@ -161,6 +167,11 @@ def test_a_declaration_survives_the_manifest(preprocess):
         {"kind": "array", "shape": [0]},
         {"kind": "array", "shape": [True]},
         {"kind": "array", "shape": [2], "more": 1},
+        {"kind": "array", "shape": [9, 2], "window": []},
+        {"kind": "array", "shape": [9, 2], "window": {"length": 9}},
+        {"kind": "array", "shape": [8, 2], "window": MOTION.to_json()},
+        {"kind": "array", "shape": [9, 3], "window": MOTION.to_json()},
+        {"kind": "array", "shape": [9, 2], "window": {**MOTION.to_json(), "rate_hz": 0}},
         {**ImagePreprocess(8, 8).to_json(), "height": 8.0},
         {**ImagePreprocess(8, 8).to_json(), "height": 10**9},
         {**ImagePreprocess(8, 8).to_json(), "resize": 7},

@@ -106,7 +106,8 @@ class Manifest:
     @property
     def format(self) -> Tuple[int, int]:
         """The lowest format that holds it."""
-        return (1, 1) if self.plans or self.carries or self.outputs else (1, 0)
+        windowed = getattr(self.preprocess, "window", None) is not None
+        return (1, 1) if self.plans or self.carries or self.outputs or windowed else (1, 0)
 
     def plan(self, device: str = ANY_DEVICE) -> Tuple[EngineChoice, ...]:
         """The choices for a device profile, best first: those for any device when it has none of its own.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import json
 from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 from edgetl_runtime.bundle.manifest import FORMAT, MAX_MANIFEST_BYTES, dump_manifest, parse_manifest
 from edgetl_runtime.errors import BundleCorruptError, BundleError, BundleFormatError
+from edgetl_runtime.preprocess import ArrayPreprocess
+from edgetl_runtime.windows import WindowSpec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -226,3 +229,17 @@ def test_no_changed_byte_escapes_as_another_error(position: int, byte: int) -> N
     data[position] = byte
     with contextlib.suppress(BundleError):
         parse_manifest(bytes(data))
+
+
+def test_how_a_stream_is_cut_into_samples_goes_there_and_back_as_1_1() -> None:
+    manifest = golden.bundle().manifest
+    window = WindowSpec(8, 4, 20.0, ("ax", "ay", "az"), ("g", "g", "g"))
+    preprocess = ArrayPreprocess((8, 3), window)
+    variants = tuple(dataclasses.replace(variant, input=preprocess.input) for variant in manifest.variants)
+    windowed = dataclasses.replace(manifest, preprocess=preprocess, variants=variants)
+    data = json.loads(dump_manifest(windowed))
+    assert data["format"] == [1, 1] and parsed(data) == windowed
+    with pytest.raises(BundleFormatError, match=r"format 1\.0"):
+        parsed({**data, "format": [1, 0]})
+    plain = dataclasses.replace(windowed, preprocess=ArrayPreprocess((8, 3)))
+    assert json.loads(dump_manifest(plain))["format"] == [1, 0]  # which older runtimes read
