@@ -6,6 +6,8 @@
     │   ├── BundleFormatError         well kept, but not what this version reads: upgrade, or rebuild
     │   ├── BundleUnsignedError       nobody signed it: sign it, or allow unsigned bundles on purpose
     │   ├── BundleSignatureError      signed by nobody this device trusts: add the key, or refuse it
+    │   ├── BundleDowngradeError      a newer one is confirmed here: build a newer one, or allow it on purpose
+    │   ├── BundleDeviceError         built for other boards: build it for this one, or allow it on purpose
     │   └── BundleParityError         the engine here does not reproduce the golden samples
     ├── StateError                the learnt state of a device
     │   ├── StateCorruptError         a row does not match its hash
@@ -29,6 +31,8 @@ from __future__ import annotations
 
 __all__ = [
     "BundleCorruptError",
+    "BundleDeviceError",
+    "BundleDowngradeError",
     "BundleError",
     "BundleFormatError",
     "BundleParityError",
@@ -76,6 +80,14 @@ class BundleUnsignedError(BundleError):
 
 class BundleSignatureError(BundleError):
     """The signature is wrong, or by a key that this device does not trust."""
+
+
+class BundleDowngradeError(BundleError):
+    """A newer bundle of that name was confirmed on this device, or another one with the same sequence."""
+
+
+class BundleDeviceError(BundleError):
+    """The bundle was built for other boards than this one."""
 
 
 class BundleParityError(BundleError):

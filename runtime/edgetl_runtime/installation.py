@@ -7,7 +7,7 @@ import fnmatch
 import os
 import shutil
 from pathlib import Path
-from typing import Dict, List, Optional, Union
+from typing import Dict, List, Optional, Sequence, Union
 
 from edgetl_runtime.bundle.container import Bundle, open_plain, read_bundle, remove_file, replace_file, sync_folder
 from edgetl_runtime.errors import (
@@ -20,10 +20,13 @@ from edgetl_runtime.errors import (
 
 __all__ = [
     "adopt_bundle",
+    "copy_words",
+    "installed_path",
     "keep_bundle",
     "make_state_folder",
     "named_files",
     "open_installed",
+    "remove_others",
     "state_refused",
     "sweep_leftovers",
 ]
@@ -70,14 +73,18 @@ def sweep_leftovers(folder: Path) -> None:
 
 
 def keep_bundle(
-    bundle: Bundle, source: Path, folder: Path, trusted: Optional[Dict[str, bytes]], allow_unsigned: bool
-) -> None:
+    bundle: Bundle, source: Path, folder: Path, trusted: Optional[Dict[str, bytes]], allow_unsigned: bool,
+    known: Optional[str] = None,
+) -> None:  # fmt: skip
     """Keep a private copy of a verified bundle, read from `source`, under its id; `source` may vanish then.
 
-    The copy is verified itself. A copy that is there already stays when it is whole. Raises BundleError,
-    SourceError, StateFullError; nothing half-written keeps a name.
+    The copy is verified itself. A copy that is there already stays when it is whole: that is read and hashed again
+    unless `known`, the `copy_words` when that was done last, still holds. It is verified whenever it is opened.
+    Raises BundleError, SourceError, StateFullError; nothing half-written keeps a name.
     """
-    target = _path(folder, bundle.id)
+    target = installed_path(folder, bundle.id)
+    if known is not None and known == copy_words(folder, bundle):
+        return
     if target.exists() and _is_the_same(target, bundle):
         return
     make_state_folder(target.parent)
@@ -99,13 +106,30 @@ def keep_bundle(
             remove_file(staged)
 
 
+def copy_words(folder: Path, bundle: Bundle) -> str:
+    """What a kept copy looks like from outside: whose signature, size, time, file number; "" when there is none."""
+    try:
+        found = installed_path(folder, bundle.id).stat()
+    except OSError:
+        return ""
+    return f"{bundle.id} {bundle.claims_key} {found.st_size} {found.st_mtime_ns} {found.st_ino}"
+
+
+def remove_others(folder: Path, ids: Sequence[str]) -> None:
+    """Remove every kept copy but those; what cannot be removed now goes with a later installation."""
+    for path in named_files(folder / "bundles", "*.edgetl"):
+        if path.stem not in ids:
+            with contextlib.suppress(OSError):
+                remove_file(path)
+
+
 def adopt_bundle(source: Path, folder: Path, bundle_id: Optional[str]) -> str:
     """Copy the bundle installed in the state folder `source`, and all that it trusts, to `folder`; the bundle's id.
 
     Signatures are judged when `folder` is opened. Raises BundleError, StateError.
     """
     bundle = open_installed(source, bundle_id, None, True)
-    keep_bundle(bundle, _path(source, bundle.id), folder, None, True)
+    keep_bundle(bundle, installed_path(source, bundle.id), folder, None, True)
     for path in named_files(source / "trusted", "[!.]*"):
         replace_file(make_state_folder(folder / "trusted") / path.name, path.read_bytes())
     return bundle.id
@@ -125,7 +149,7 @@ def open_installed(
         )
     if bundle_id is None:
         return _newest(kept, trusted, allow_unsigned)
-    path = _path(folder, bundle_id)
+    path = installed_path(folder, bundle_id)
     if not path.exists():
         raise StateError(
             f"the bundle {bundle_id[:12]} that {folder} was installed with is gone; install it again:"
@@ -176,5 +200,6 @@ def state_refused(error: object, what: str) -> StateError:
     return StateError(f"{what}: {reason}; nothing was changed")
 
 
-def _path(folder: Path, bundle_id: str) -> Path:
+def installed_path(folder: Path, bundle_id: str) -> Path:
+    """Where the copy of a bundle is kept in a state folder."""
     return folder / "bundles" / f"{bundle_id}.edgetl"

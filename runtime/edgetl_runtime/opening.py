@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 from edgetl_runtime.blas import limit_blas_threads
 from edgetl_runtime.board import read_machine
@@ -12,7 +12,7 @@ from edgetl_runtime.bundle.container import Bundle, read_bundle
 from edgetl_runtime.bundle.manifest import Variant
 from edgetl_runtime.bundle.members import GuardSet
 from edgetl_runtime.engines import BuildProgress
-from edgetl_runtime.errors import StateError
+from edgetl_runtime.errors import StateError, StateMismatchError
 from edgetl_runtime.installation import keep_bundle, make_state_folder, open_installed, sweep_leftovers
 from edgetl_runtime.labels import targets_text
 from edgetl_runtime.serving import choose, list_ways
@@ -20,6 +20,14 @@ from edgetl_runtime.session import Session
 from edgetl_runtime.store import QUOTA_BYTES, Store, open_store
 from edgetl_runtime.teaching import SourceSamples
 from edgetl_runtime.trust import trusted_keys
+from edgetl_runtime.updating import (
+    BundleTrial,
+    begin_start,
+    check_board,
+    check_replay,
+    switch_bundle,
+    what_is_lost,
+)
 
 __all__ = ["open_session"]
 
@@ -43,6 +51,10 @@ def open_session(
     policy: str = "guarded",
     quota_bytes: int = QUOTA_BYTES,
     read_only: bool = False,
+    reinstall: bool = False,
+    allow_downgrade: bool = False,
+    any_device: bool = False,
+    discard_learnt: bool = False,
 ) -> Session:
     """Verify a bundle, install it when it is new, recover what was learnt, and check the golden samples.
 
@@ -64,6 +76,13 @@ def open_session(
     when a person says so; `guard.POLICIES` says what each risks. Beyond `quota_bytes` the state drops old events,
     makes one sum of the oldest samples, and drops old generations.
 
+    Another bundle than the installed one is on trial until its first answer: after three starts in a row that ended
+    before one, the bundle before serves again, also in place of `bundle`. The same feature space keeps what was
+    learnt. `reinstall` is a person's installation: the kept copy is read again in full, and a bundle that was gone
+    back from gets another try. Only on purpose: `allow_downgrade` takes a signed bundle that is older than the newest
+    of its name confirmed here, `any_device` one built for other boards, and `discard_learnt` one of another feature
+    space, which deletes what was learnt.
+
     Raises BundleError, StateError, EngineError, SourceError; the state is as before then.
     """
     folder = Path(state_dir)
@@ -78,15 +97,17 @@ def open_session(
         if not read_only:
             sweep_leftovers(folder)
         keys = trusted_keys(folder, trusted)
-        if bundle is None:
-            opened = open_installed(folder, store.meta("bundle"), keys, allow_unsigned)
-        else:
-            opened = read_bundle(bundle, trusted=keys, allow_unsigned=allow_unsigned)
+        opened, source_path, recovered = _bundle_to_serve(
+            store, folder, bundle, keys, allow_unsigned, count=not read_only, reinstall=reinstall
+        )
         if opened.signed_by is None:
             logger.warning("bundle %s is not signed; it was allowed on purpose", opened.manifest.name)
         machine = read_machine(board_root)
         board = machine.identity.row
-        held = _held_variant(store, opened, read_only)
+        if opened.id != store.meta("bundle") and source_path is not None:
+            check_board(opened.manifest, machine.identity, any_device)
+            check_replay(store, opened, allow_downgrade)
+        held = _held_variant(store, opened, read_only, discard_learnt)
         ways = list_ways(
             opened.manifest, board, engine=engine, variant=variant, options=engine_options, held=held
         )
@@ -110,37 +131,50 @@ def open_session(
             chosen = serving.extractor.variant
             source = _source_samples(opened, chosen)
             if not read_only:
-                if bundle is not None:
-                    keep_bundle(opened, Path(bundle), folder, keys, allow_unsigned)
-                if store.meta("verified") != serving.verified or store.meta("feature_space") != chosen.feature_space:
-                    store.set_meta(
-                        bundle=opened.id,
-                        verified=serving.verified,
-                        feature_space=chosen.feature_space,
-                        variant=chosen.name,
-                        dim=str(chosen.dim),
-                    )
-                    store.log_event(
-                        "install",
-                        bundle=opened.id,
-                        name=opened.manifest.name,
-                        variant=chosen.name,
-                        feature_space=chosen.feature_space,
-                        dim=chosen.dim,
-                        engine=serving.extractor.description,
-                    )
+                if source_path is not None:
+                    known = None if reinstall else store.meta("kept")
+                    keep_bundle(opened, source_path, folder, keys, allow_unsigned, known)
+                switch_bundle(
+                    store, folder, opened, chosen, serving.member, serving.verified, serving.extractor.description,
+                    again=reinstall,
+                )  # fmt: skip
             store.bind(chosen.feature_space, chosen.dim, opened.id)
             if blas_threads is not None:
                 limit_blas_threads(blas_threads)
             return Session(
-                opened, serving.extractor, store, serving.member, source, policy=policy, quota_bytes=quota_bytes
-            )
+                opened, serving.extractor, store, serving.member, source, policy=policy, quota_bytes=quota_bytes,
+                trial=BundleTrial(store, opened, recovered),
+            )  # fmt: skip
         except BaseException:
             serving.extractor.close()
             raise
     except BaseException:
         store.close()
         raise
+
+
+def _bundle_to_serve(
+    store: Store, folder: Path, bundle: Union[str, Path, None], keys: Dict[str, bytes], allow_unsigned: bool,
+    *, count: bool, reinstall: bool,
+) -> Tuple[Bundle, Optional[Path], Optional[str]]:  # fmt: skip
+    """The bundle, where it came from (None: it is installed), and why it is another one than was asked for."""
+    recovered = None
+    if bundle is not None:
+        opened = read_bundle(bundle, trusted=keys, allow_unsigned=allow_unsigned)
+        if reinstall or opened.id not in (store.meta("bundle"), store.meta("reverted")):
+            return opened, Path(bundle), None
+    if count:
+        recovered = begin_start(store, folder, keys, allow_unsigned)
+    installed = store.meta("bundle")
+    if bundle is not None and opened.id == installed:
+        return opened, Path(bundle), None
+    if bundle is not None and recovered is None:
+        recovered = (
+            f"bundle {opened.id[:12]} was gone back from; {(installed or '')[:12]} serves."
+            " `edgetl-runtime install` gives it another try"
+        )
+        logger.error("state %s: %s", store.path, recovered)
+    return open_installed(folder, installed, keys, allow_unsigned), None, recovered
 
 
 def _source_samples(bundle: Bundle, variant: Variant) -> SourceSamples:
@@ -154,8 +188,8 @@ def _source_samples(bundle: Bundle, variant: Variant) -> SourceSamples:
     return SourceSamples(guard.features[variant.name], [manifest.classes[index] for index in guard.labels.tolist()])
 
 
-def _held_variant(store: Store, bundle: Bundle, read_only: bool) -> Optional[Variant]:
-    """The variant whose features the state holds; None while nothing was learnt. Raises StateMismatchError."""
+def _held_variant(store: Store, bundle: Bundle, read_only: bool, discard: bool) -> Optional[Variant]:
+    """The variant whose features the state holds; None while nothing was learnt, or it may go. StateMismatchError."""
     known = store.meta("feature_space")
     # Who only reads follows the one who learns.
     if known is None or (not store.holds_samples and not read_only):
@@ -168,7 +202,14 @@ def _held_variant(store: Store, bundle: Bundle, read_only: bool) -> Optional[Var
     for variant in variants:  # the fact is damaged
         if same_bundle and (len(variants) == 1 or variant.name == store.meta("variant")):
             return variant
-    store.bind(variants[0].feature_space, variants[0].dim)  # says why not
+    if discard and not read_only:
+        return None
+    try:
+        store.bind(variants[0].feature_space, variants[0].dim)  # says why not
+    except StateMismatchError as error:
+        raise StateMismatchError(
+            f"{error} (--state), or give up {what_is_lost(store)} on purpose: edgetl-runtime install --discard-learnt"
+        ) from error
     return None
 
 

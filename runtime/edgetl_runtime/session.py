@@ -29,6 +29,7 @@ from edgetl_runtime.reservoir import nearest_rows
 from edgetl_runtime.store import QUOTA_BYTES, LearntSample, Store
 from edgetl_runtime.teaching import HistoryEntry, Lineage, SourceSamples, Teacher, recovery, told
 from edgetl_runtime.types import Prediction
+from edgetl_runtime.updating import BundleTrial
 
 __all__ = ["Session"]
 
@@ -45,7 +46,7 @@ class Session:
 
     def __init__(
         self, bundle: Bundle, extractor: Extractor, store: Store, member: HeadMember, source: Optional[SourceSamples],
-        *, policy: str = "guarded", quota_bytes: int = QUOTA_BYTES,
+        *, policy: str = "guarded", quota_bytes: int = QUOTA_BYTES, trial: Optional[BundleTrial] = None,
     ) -> None:  # fmt: skip
         if policy not in POLICIES:
             raise StateError(f"there is no policy {policy!r}; choose one of {', '.join(sorted(POLICIES))}")
@@ -62,7 +63,8 @@ class Session:
         self._lineage = Lineage(store, member, extractor.variant.feature_space)
         self._lineage.start()
         self._teacher = Teacher(store, self._lineage, member, source, policy, quota_bytes)
-        self._confirmed = not store.writable or not self._lineage.pointer.starts
+        self._trial = BundleTrial(store, bundle) if trial is None else trial
+        self._confirmed = not store.writable or not (self._lineage.pointer.starts or self._trial.pending)
 
     def preprocess(self, sample: Any) -> NDArray[Any]:
         """The extractor's input tensor for one sample; raises SampleError."""
@@ -208,6 +210,7 @@ class Session:
         self._confirmed = True
         with self._lock:
             self._lineage.confirm()
+            self._trial.confirm()
 
     # -- facts
 
@@ -229,7 +232,9 @@ class Session:
             policy = self._policy if self._store.writable else self._store.meta("policy") or self._policy
         source = dict(zip(self._member.source.classes, (float(n) for n in self._member.source.counts)))
         return {
-            "bundle": {"name": self._name, "id": self._bundle_id, "signed_by": self._signed_by},
+            "bundle": {
+                "name": self._name, "id": self._bundle_id, "signed_by": self._signed_by, **self._trial.facts()
+            },
             "variant": self._extractor.variant.name,
             "feature_space": self._extractor.variant.feature_space,
             "dim": self._extractor.variant.dim,
@@ -260,7 +265,7 @@ class Session:
         """Release engine and state; harmless when repeated."""
         if os.getpid() != self._process:
             return
-        self._confirm()
+        self._confirm(answered=self._confirmed)
         self._release()
 
     def __enter__(self) -> Session:
@@ -280,11 +285,13 @@ class Session:
             self._extractor.close()
             self._store.close()
 
-    def _confirm(self) -> None:
+    def _confirm(self, answered: bool = True) -> None:
         self._confirmed = True
         try:
             with self._lock:
                 self._lineage.confirm()
+                # A bundle on trial has not answered by being closed.
+                (self._trial.confirm if answered else self._trial.end)()
         except EdgetlError as error:
             logger.debug("this start could not be confirmed: %s", error)
 

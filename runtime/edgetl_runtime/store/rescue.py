@@ -93,6 +93,8 @@ def adopt(store: Store, damaged: Path, kept_as: str) -> int:
 
 def _adopt(store: Store, found: _Readable, kept_as: str) -> int:
     keep: Dict[str, str] = {key: found.facts[key] for key in ("bundle", "feature_space", "dim") if key in found.facts}
+    # An old bundle must not be taken again because a file was damaged.
+    keep.update({key: value for key, value in found.facts.items() if key.startswith("confirmed ")})
     known = "feature_space" in keep
     saved, numbers = 0, []
     with store.change():
