@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from edgetl_runtime.bundle.members import HeadMember
 from edgetl_runtime.guard import Guard, NearDuplicates, SourceCheck, Trial, Verdict, source_check, within_spread
-from edgetl_runtime.heads import TargetHead
 from edgetl_runtime.learner import Fitted
 from edgetl_runtime.store import Store
 from edgetl_runtime.teaching.lineage import Lineage
@@ -43,7 +42,7 @@ class Judge:
         self._store, self._lineage, self._member, self._source = store, lineage, member, source
         self._policy = policy
         # Numbers have no classes; their squared errors are in variances and cut at four of them.
-        self._numbers = isinstance(lineage.factory.fitted.head, TargetHead)
+        self._numbers = member.target_count > 0
         self.guard = self._new_guard()
         # Of few heads: dropped together with the heads themselves.
         self._on_source: Dict[int, Tuple[Fitted, Losses]] = {}

@@ -41,9 +41,16 @@ class Lineage:
         self._space = feature_space
         # What went wrong at this start, until something moves.
         self.recovered: Optional[str] = None
-        self.factory = Live(Learner(member).fit(), 0, 0, 0)
         self.pointer = Pointer()
-        self.live = self.factory
+        self.live: Live  # from `start` on
+        self._factory: Optional[Live] = None
+
+    @property
+    def factory(self) -> Live:
+        """Generation 0."""
+        if self._factory is None:
+            self._factory = Live(Learner(self._member).fit(), 0, 0, 0)
+        return self._factory
 
     # -- the start
 
