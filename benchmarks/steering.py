@@ -3,7 +3,8 @@
 The frames of the drive in the order of its catalogue: the first 600 are the source, the rest comes later in
 time. There is no random split: neighbouring frames are near copies, and a head tested on the neighbours of what
 it learnt looks far better than it is. Then the device learns the next frames, one at a time, and is measured
-after a gap. Beside it: the mean of the training targets, the same frames without the source, oracles.
+after a gap. Beside it: the mean of the training targets, the same frames without the source, oracles; and all of it
+once more through a bundle and a session with its guard.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from edgetl_runtime.statistics import Statistics
 import edgetl
 from benchmarks.evidence import ROOT, data_folder, write_evidence
 from benchmarks.fewshot_data import cached
+from benchmarks.steering_device import on_the_device, told
 from edgetl.export import export_onnx
 from edgetl.extraction import run_engine
 
@@ -193,13 +195,15 @@ def main() -> int:
     worst = against_scikit_learn(both)
     verdict = "equal" if worst <= 1e-8 else "NOT EQUAL"
     print(f"\nagainst scikit-learn's Ridge, same penalty and weights: {verdict}, largest difference {worst:.1e}")
+    device = on_the_device(SOURCE, GAP, LEARNT[-1], MEASURED)
+    told(device, LEARNT[-1])
     seconds = time.perf_counter() - began
     evidence = {
         "targets": TARGETS, "frames": len(x), "dim": x.shape[1], "layer_width": both[1].x.shape[1],
         "clock_span_ms": clock_ms, "source": [0, SOURCE], "gap": GAP, "block": BLOCK,
         "later": {"measured": [SOURCE + GAP, len(x)], "rows": first},
         "learning": {"measured": [MEASURED, len(x)], "rows": second},
-        "scikit_learn_max_abs": worst, "seconds": seconds,
+        "device": device, "scikit_learn_max_abs": worst, "seconds": seconds,
     }  # fmt: skip
     path = write_evidence("steering", evidence)
     print(f"{seconds:.0f} s; written to {path.relative_to(ROOT)}")
