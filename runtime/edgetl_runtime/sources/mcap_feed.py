@@ -25,7 +25,7 @@ from mcap_ros2.decoder import DecoderFactory
 
 from edgetl_runtime.errors import SampleError, SourceError
 from edgetl_runtime.sources.feed import About, Sample
-from edgetl_runtime.sources.ros_messages import Reader, header_stamp_s, known_type, reader_of
+from edgetl_runtime.sources.ros_messages import Reader, header_stamp_s, known_type, reader_of, reader_of_keys
 from edgetl_runtime.sources.uri import Uri
 
 __all__ = ["McapFeed", "RawMessage", "load", "raw_messages"]
@@ -33,6 +33,7 @@ __all__ = ["McapFeed", "RawMessage", "load", "raw_messages"]
 logger = logging.getLogger(__name__)
 
 _MOST_CHUNK_BYTES = 1 << 30
+_OWN_TYPE = "edgetl.Sample"  # of `edgetl-runtime record`: its schema names channels and units
 _BATCH = 64
 _PROBED = 1000  # messages looked at for the topics, where there is no summary
 
@@ -128,6 +129,8 @@ class McapFeed:
         self._fields, self._units = fields, units
         types = _topics(path)
         self._topic = _chosen(path, topic, types, bool(fields))
+        if types[self._topic] == _OWN_TYPE and not fields:
+            self._readers[_OWN_TYPE] = reader_of_keys(_OWN_TYPE, *_own_channels(path, self._topic))
         reader = self._reader(types[self._topic])
         self.about = About(name, reader.kind, reader.channels, reader.units, rate_hz=rate_hz)
         self._stream = path.open("rb")
@@ -216,13 +219,25 @@ def _topics(path: Path) -> Dict[str, str]:
     return types
 
 
+def _own_channels(path: Path, topic: str) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
+    with path.open("rb") as stream:
+        first = next((message for message in raw_messages(stream, {}) if message.topic == topic), None)
+    try:
+        declared = json.loads(first.schema.data) if first is not None and first.schema is not None else {}
+        names = tuple(str(name) for name in declared["channels"])
+        units = tuple(str(declared["properties"][name].get("unit", "")) for name in names)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise SourceError(f"{path}: the schema of {topic} is damaged: {error}; say fields=NAME,NAME") from error
+    return names, units
+
+
 def _chosen(path: Path, topic: str, types: Dict[str, str], told: bool) -> str:
     listed = ", ".join(f"{name} ({kind})" for name, kind in sorted(types.items()))
     if topic:
         if topic not in types:
             raise SourceError(f"{path} has no messages on {topic}; it has {listed}")
         return topic
-    usable = [name for name, kind in types.items() if told or known_type(kind)]
+    usable = [name for name, kind in types.items() if told or kind == _OWN_TYPE or known_type(kind)]
     if len(usable) != 1:
         raise SourceError(f"{path}: which topic? Say topic=NAME, one of {listed}")
     return usable[0]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgetl_runtime.errors import SampleError, SourceError
 from edgetl_runtime.sources.images import MAX_PIXELS, decode_image
 
-__all__ = ["Reader", "header_stamp_s", "known_type", "reader_of"]
+__all__ = ["Reader", "header_stamp_s", "known_type", "reader_of", "reader_of_keys"]
 
 _PATH = re.compile(r"([A-Za-z_]\w*)((?:\[\d+\])*)")
 # Bytes a pixel, and how its channels become grey or RGB.
@@ -75,15 +75,22 @@ def reader_of(name: str, fields: Sequence[str] = (), units: Sequence[str] = ()) 
     chosen = tuple(units) or usual
     if chosen and len(chosen) != len(paths):
         raise SourceError(f"{len(paths)} fields and {len(chosen)} units; one a field is needed")
-    steps = [_parse(path) for path in paths]
+    return _numbers(name, paths, chosen, [_parse(path) for path in paths])
 
+
+def reader_of_keys(name: str, keys: Sequence[str], units: Sequence[str]) -> Reader:
+    """How to read messages that hold their channels at the top, whatever they are called."""
+    return _numbers(name, tuple(keys), tuple(units), [(key,) for key in keys])
+
+
+def _numbers(name: str, paths: Tuple[str, ...], units: Tuple[str, ...], steps: Sequence[Sequence[Any]]) -> Reader:
     def read(message: Any) -> NDArray[np.float64]:
         try:
             return np.array([float(_follow(message, step)) for step in steps])
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             raise SampleError(f"a {name} has no number at one of {list(paths)}: {error}") from error
 
-    return Reader("vector", paths, chosen, read)
+    return Reader("vector", paths, units, read)
 
 
 def header_stamp_s(message: Any) -> Optional[float]:

@@ -1,0 +1,1 @@
+"""Where what a device saw and decided goes: each kind in a file of its own."""
