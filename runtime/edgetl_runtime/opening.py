@@ -97,7 +97,7 @@ def open_session(
         if not read_only:
             sweep_leftovers(folder)
         keys = trusted_keys(folder, trusted)
-        opened, source_path, recovered = _bundle_to_serve(
+        opened, source_path = _bundle_to_serve(
             store, folder, bundle, keys, allow_unsigned, count=not read_only, reinstall=reinstall
         )
         if opened.signed_by is None:
@@ -143,7 +143,7 @@ def open_session(
                 limit_blas_threads(blas_threads)
             return Session(
                 opened, serving.extractor, store, serving.member, source, policy=policy, quota_bytes=quota_bytes,
-                trial=BundleTrial(store, opened, recovered),
+                trial=BundleTrial(store, opened),
             )  # fmt: skip
         except BaseException:
             serving.extractor.close()
@@ -156,25 +156,21 @@ def open_session(
 def _bundle_to_serve(
     store: Store, folder: Path, bundle: Union[str, Path, None], keys: Dict[str, bytes], allow_unsigned: bool,
     *, count: bool, reinstall: bool,
-) -> Tuple[Bundle, Optional[Path], Optional[str]]:  # fmt: skip
-    """The bundle, where it came from (None: it is installed), and why it is another one than was asked for."""
-    recovered = None
+) -> Tuple[Bundle, Optional[Path]]:  # fmt: skip
+    """The bundle, and where it came from; None where it is the installed one in place of one that did not start."""
+    opened = None
     if bundle is not None:
         opened = read_bundle(bundle, trusted=keys, allow_unsigned=allow_unsigned)
         if reinstall or opened.id not in (store.meta("bundle"), store.meta("reverted")):
-            return opened, Path(bundle), None
+            return opened, Path(bundle)
     if count:
-        recovered = begin_start(store, folder, keys, allow_unsigned)
+        begin_start(store, folder, keys, allow_unsigned)
     installed = store.meta("bundle")
-    if bundle is not None and opened.id == installed:
-        return opened, Path(bundle), None
-    if bundle is not None and recovered is None:
-        recovered = (
-            f"bundle {opened.id[:12]} was gone back from; {(installed or '')[:12]} serves."
-            " `edgetl-runtime install` gives it another try"
-        )
-        logger.error("state %s: %s", store.path, recovered)
-    return open_installed(folder, installed, keys, allow_unsigned), None, recovered
+    if bundle is not None and opened is not None and opened.id == installed:
+        return opened, Path(bundle)
+    if opened is not None:
+        logger.error("bundle %s was gone back from; %s serves", opened.id[:12], (installed or "")[:12])
+    return open_installed(folder, installed, keys, allow_unsigned), None
 
 
 def _source_samples(bundle: Bundle, variant: Variant) -> SourceSamples:

@@ -228,7 +228,7 @@ class Session:
             used_bytes = self._store.used_bytes()
             kept_aside = self._store.kept_aside()
             generations = sorted(self._store.generations.numbers())
-            recovered = self._lineage.recovered or recovery(self._store)
+            recovered = self._trial.recovered or self._lineage.recovered or recovery(self._store)
             policy = self._policy if self._store.writable else self._store.meta("policy") or self._policy
         source = dict(zip(self._member.source.classes, (float(n) for n in self._member.source.counts)))
         return {

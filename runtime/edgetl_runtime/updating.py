@@ -82,32 +82,25 @@ def check_replay(store: Store, bundle: Bundle, allow_downgrade: bool = False) ->
     )
 
 
-def begin_start(
-    store: Store, folder: Path, trusted: Optional[Dict[str, bytes]], allow_unsigned: bool
-) -> Optional[str]:
+def begin_start(store: Store, folder: Path, trusted: Optional[Dict[str, bytes]], allow_unsigned: bool) -> None:
     """Count a start of a bundle on trial before anything of it is touched; after three that failed, go back.
 
-    Returns why it was gone back from, else None. Only the writer may.
+    Only the writer may.
     """
     trial = _read_trial(store)
     if trial is None:
-        return None
+        return
     if trial.starts < FAILED_STARTS:
         _try(store, lambda: store.set_meta(trial=_text(replace(trial, starts=trial.starts + 1))))
-        return None
+        return
     try:
         before = open_installed(folder, trial.before, trusted, allow_unsigned)
     except EdgetlError as error:
         logger.error("bundle %s does not start, and there is no way back: %s", trial.bundle[:12], error)
-        return None
-    why = (
-        f"{trial.starts} starts in a row of bundle {trial.bundle[:12]} ended before a first answer;"
-        f" {before.manifest.name} {before.id[:12]}, which was installed before it, serves."
-        " `edgetl-runtime install` gives it another try"
-    )
-    logger.error("state %s: %s", store.path, why)
+        return
+    why = f"{trial.starts} starts in a row of bundle {trial.bundle[:12]} ended before a first answer"
+    logger.error("state %s: %s; %s, which was before it, serves", store.path, why, before.id[:12])
     _try(store, lambda: _go_back(store, trial, reverted=trial.bundle, reason=why))
-    return why
 
 
 def switch_bundle(
@@ -168,13 +161,24 @@ def what_is_lost(store: Store) -> str:
     return f"{samples} learnt samples and {generations} generations"
 
 
+def _reversal_words(store: Store) -> Optional[str]:
+    """Which bundle was gone back from and is not tried again by itself; None where none was."""
+    reverted = store.meta("reverted")
+    if not reverted:
+        return None
+    return (
+        f"bundle {reverted[:12]} was gone back from: {FAILED_STARTS} starts in a row ended before a first answer."
+        f" {(store.meta('bundle') or '')[:12]} serves; `edgetl-runtime install` gives the other another try"
+    )
+
+
 class BundleTrial:
     """Whether the bundle of a session has answered; `recovered` says why another one than was meant serves."""
 
-    def __init__(self, store: Store, bundle: Bundle, recovered: Optional[str] = None) -> None:
+    def __init__(self, store: Store, bundle: Bundle) -> None:
         self._store = store
         self._id, self._name, self._sequence = bundle.id, bundle.manifest.name, bundle.manifest.sequence
-        self.recovered = recovered
+        self.recovered = _reversal_words(store)
         trial = _read_trial(store)
         self._trial = trial if trial is not None and trial.bundle == bundle.id else None
         known = _confirmed(store, self._name)

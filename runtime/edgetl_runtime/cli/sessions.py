@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 from edgetl_runtime.engines import BuildProgress
 from edgetl_runtime.guard import POLICIES
@@ -30,8 +30,12 @@ def open_state(
     read_only: bool = False,
     build: str = "never",
     progress: Optional[BuildProgress] = None,
+    **options: Any,
 ) -> Session:
-    """A session on `args.state`. A command that ends soon builds no engine for minutes: `install` did, or will."""
+    """A session on `args.state`. A command that ends soon builds no engine for minutes: `install` did, or will.
+
+    `options` are those of `open_session`.
+    """
     return open_session(
         bundle,
         args.state,
@@ -42,4 +46,5 @@ def open_state(
         build=build,
         progress=progress,
         read_only=read_only,
+        **options,
     )

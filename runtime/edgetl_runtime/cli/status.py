@@ -29,6 +29,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     bundle = status["bundle"]
     print(f"bundle      {bundle['name']} ({bundle['id'][:12]}), {_signature(bundle['signed_by'])}")
+    if not bundle["confirmed"]:
+        print("trial       no answer yet; after 3 failed starts the bundle before it serves")
     print(f"engine      {status['variant']} in {status['engine']}, {status['dim']} features, head {status['head']}")
     for words in status["engines_refused"]:
         print(f"not used    {words}")

@@ -11,10 +11,10 @@ __all__ = ["KINDS", "HistoryEntry", "recovery", "told"]
 
 KINDS = (
     "install", "promote", "reversal", "rollback", "forget", "merge", "verdict", "quota", "recovered", "state_corrupt",
-    "journal", "state_missing",
+    "journal", "state_missing", "update", "confirmed", "reverted", "discarded",
 )  # fmt: skip
 
-_MOVES = ("promote", "reversal", "rollback", "forget", "recovered")
+_MOVES = ("promote", "reversal", "rollback", "forget", "recovered", "update", "reverted", "discarded")
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,14 @@ def _words(event: Event) -> str:
         return f"the quota made room: {gone}"
     if event.kind == "recovered":
         return f"recovered at a start: {detail.get('reason', '')}"
+    if event.kind == "update":
+        return f"{live} went live: what was learnt, fitted again on the head of bundle {_short(detail.get('bundle'))}"
+    if event.kind == "confirmed":
+        return f"bundle {_short(detail.get('bundle'))} (sequence {detail.get('sequence')}) gave its first answer"
+    if event.kind == "reverted":
+        return f"went back to bundle {_short(detail.get('bundle'))}: {detail.get('reason', '')}"
+    if event.kind == "discarded":
+        return f"{detail.get('what', '')} were given up for a bundle with other features, because a person said so"
     if event.kind == "journal":
         return (
             f"the last {detail.get('frames', '?')} pages of the journal could not be read at a start: a change that was"
@@ -86,6 +94,10 @@ _QUOTA = {"events": "old events", "folded": "old samples summed up", "generation
 
 def _samples(count: Any) -> str:
     return "1 sample" if count == 1 else f"{count} samples"
+
+
+def _short(identity: Any) -> str:
+    return str(identity)[:12]
 
 
 def _named(number: Any) -> str:
