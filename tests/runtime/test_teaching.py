@@ -7,7 +7,7 @@ from typing import Any, List
 
 import numpy as np
 import pytest
-from edgetl_runtime.errors import StateError
+from edgetl_runtime.errors import GenerationError, StateError
 from edgetl_runtime.merging import merge_states
 
 from tests.runtime import golden
@@ -178,3 +178,47 @@ def test_history_says_in_words_what_happened(tmp_path: Path) -> None:
     assert "because a person said so" in words[3]
     assert "forgot label 9: 1 sample; generations that knew them are gone: 1; the factory head is live" in words[4]
     assert entries[1].evidence["policy"] == "guarded"
+
+
+def right(session: Any, frames: Any, labels: List[str]) -> int:
+    return sum(p.label == label for p, label in zip(session.predict_many(frames), labels))
+
+
+def test_what_is_better_on_a_new_domain_goes_live_on_evidence(tmp_path: Path) -> None:
+    lit = np.maximum(FRAMES, 70)  # a lamp: no pixel is black any more
+    shown, rest = OLD[:60], OLD[100:]
+    truth = [LABELS[i] for i in rest]
+    with guarded(tmp_path / "state") as session:
+        before = right(session, lit[rest], truth)
+        for i in shown:
+            session.learn(lit[i], LABELS[i])
+        status = session.status()
+        assert status["generation"] >= 1 and status["live_samples"] >= 4
+        assert right(session, lit[rest], truth) > before + 0.2 * len(rest)
+        promoted = [entry for entry in session.history() if entry.kind == "promote"]
+        assert "turn right" in promoted[0].words and "chance of an error" in promoted[0].words
+    with guarded(tmp_path / "state", None, read_only=True) as again:
+        assert again.predict(lit[0]).generation == status["generation"]
+
+
+def test_what_turns_out_worse_goes_back_by_itself_and_for_good(tmp_path: Path) -> None:
+    with guarded(tmp_path / "state") as session:
+        factory = views(session)
+        session.learn_many(FRAMES[OLD[:60]], [wrong(LABELS[i]) for i in OLD[:60]])
+        assert session.review().decision == "keep"
+        session.review(accept=True)  # a person insists
+        assert session.status()["generation"] == 1
+        assert not np.array_equal(views(session), factory)
+        for i in OLD[60:160]:
+            session.learn(FRAMES[i], LABELS[i])
+            if session.status()["generation"] != 1:
+                break
+        assert session.status()["generation"] == 0
+        assert np.array_equal(views(session), factory)
+        entry = session.history()[-1]
+        assert entry.kind == "reversal" and "by itself" in entry.words and "worse than" in entry.words
+        with pytest.raises(GenerationError, match="turned out worse"):
+            session.rollback(to=1)
+    with guarded(tmp_path / "state", None) as again:
+        assert np.array_equal(views(again), factory)
+        assert again.status()["generations"] == [0]
