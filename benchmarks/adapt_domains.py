@@ -22,7 +22,7 @@ __all__ = ["BATCH", "MOST_ROWS", "Judged", "domains", "judged", "mixed", "random
 BATCH = 64  # what a batchwise adapter is given at once, in order of time
 MOST_ROWS = 1000
 LAYER_BYTES = 8 * 2**20
-ANY_LABELS = (50, 100)
+PENALTIES = (0.1, 1.0, 10.0, 100.0)
 
 
 def domains() -> dict[str, list[Callable[[], Shift]]]:
@@ -86,15 +86,18 @@ def random_situation(shift: Shift, plain: Situation, seed: int) -> Situation:
     prior = Statistics(layer.width, shift=layer.apply(shift.source[fitted]).mean(axis=0))
     prior.add(layer.apply(shift.source[fitted]), shift.source_labels[fitted])
 
-    def fit(rows: np.ndarray, labels: Any) -> Any:
+    def fitted_at(penalty: float, rows: np.ndarray, labels: Any) -> Any:
         learnt = Statistics(layer.width, shift=prior.shift)
         if len(rows):
             learnt.add(layer.apply(rows), labels)
-        return fit_head("ridge_rp", learnt, prior=prior, layer=layer)
+        return fit_head("ridge_rp", learnt, prior=prior, layer=layer, penalty=penalty)
 
-    untaught = fit(np.zeros((0, plain.source.dim)), [])
-    head = recalibrated(untaught, shift.source[~fitted], shift.source_labels[~fitted], biases=False)
-    return replace(plain, head=head, fit=fit)
+    # By the held-out samples: generalised cross-validation has failed where there are about as many samples as units.
+    held, truth, none = shift.source[~fitted], shift.source_labels[~fitted], np.zeros((0, plain.source.dim))
+    heads = {penalty: fitted_at(penalty, none, []) for penalty in PENALTIES}
+    best = max(PENALTIES, key=lambda penalty: float((heads[penalty].predict(held) == truth).mean()))
+    head = recalibrated(heads[best], held, truth, biases=False)
+    return replace(plain, head=head, fit=lambda rows, labels: fitted_at(best, rows, labels))
 
 
 @dataclass(frozen=True)
