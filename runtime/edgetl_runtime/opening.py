@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
@@ -12,7 +13,7 @@ from edgetl_runtime.bundle.container import Bundle, read_bundle
 from edgetl_runtime.bundle.manifest import Variant
 from edgetl_runtime.bundle.members import GuardSet
 from edgetl_runtime.engines import BuildProgress
-from edgetl_runtime.errors import StateError, StateMismatchError
+from edgetl_runtime.errors import EdgetlError, StateError, StateMismatchError
 from edgetl_runtime.installation import keep_bundle, make_state_folder, open_installed, sweep_leftovers
 from edgetl_runtime.labels import targets_text
 from edgetl_runtime.serving import choose, list_ways
@@ -136,7 +137,7 @@ def open_session(
                     keep_bundle(opened, source_path, folder, keys, allow_unsigned, known)
                 switch_bundle(
                     store, folder, opened, chosen, serving.member, serving.verified, serving.extractor.description,
-                    again=reinstall,
+                    again=reinstall, chosen=source_path is not None,
                 )  # fmt: skip
             store.bind(chosen.feature_space, chosen.dim, opened.id)
             if blas_threads is not None:
@@ -170,7 +171,21 @@ def _bundle_to_serve(
         return opened, Path(bundle)
     if opened is not None:
         logger.error("bundle %s was gone back from; %s serves", opened.id[:12], (installed or "")[:12])
-    return open_installed(folder, installed, keys, allow_unsigned), None
+    try:
+        return open_installed(folder, installed, keys, allow_unsigned), None
+    except StateError as error:
+        if installed is None:
+            raise
+        # A device must come up: with another release that is kept here, where there is a whole one.
+        try:
+            other = open_installed(folder, None, keys, allow_unsigned)
+        except EdgetlError:
+            raise error from None
+        logger.error("%s; %s serves", error, other.id[:12])
+        if count:
+            with contextlib.suppress(StateError):
+                store.log_event("recovered", reason=f"{error}; {other.id[:12]} serves")
+        return other, None
 
 
 def _source_samples(bundle: Bundle, variant: Variant) -> SourceSamples:

@@ -151,7 +151,7 @@ class _Readable:
         events = list(self.rows("events", lambda row: [row]))
         for row in events:  # said twice: a lost page must not take all samples with it
             self.facts.update(_installed(row))
-        self.facts.update({str(key): str(value) for key, value in self._select("SELECT * FROM meta")})
+        self.facts.update({str(row[0]): str(row[1]) for row in self._select("SELECT * FROM meta") if len(row) == 2})
         kept = next(self.rows("pointer", _sealed("pointer")), None)
         self.pointer = None if kept is None else Pointer(*kept[1:-1])
         named = [row[1] for row in events if isinstance(row[1], int)]
