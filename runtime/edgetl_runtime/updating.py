@@ -105,13 +105,14 @@ def begin_start(store: Store, folder: Path, trusted: Optional[Dict[str, bytes]],
 
 def switch_bundle(
     store: Store, folder: Path, bundle: Bundle, variant: Variant, member: HeadMember, verified: str, engine: str,
-    *, again: bool = False,
+    *, again: bool = False, chosen: bool = True,
 ) -> None:  # fmt: skip
     """Make a bundle the installed one, whose copy is kept and whose golden samples passed: durable, all or nothing.
 
     What was learnt stays: where the head member is another, the live head is fitted again on it from what is stored,
     as a generation of its own. What was learnt in another feature space is discarded; the caller has asked. `again`
-    begins the trial of this very bundle anew. Raises StateError, StateMismatchError; then nothing was changed.
+    begins the trial of this very bundle anew; one that nobody chose, because the installed one is damaged, is on no
+    trial. Raises StateError, StateMismatchError; then nothing was changed.
     """
     old, known = store.meta("bundle"), store.meta("feature_space")
     copy = copy_words(folder, bundle)
@@ -122,7 +123,7 @@ def switch_bundle(
     discarded = known not in (None, variant.feature_space) and store.holds_samples and old != bundle.id
     base = trial if trial is not None and trial.bundle == old else None
     if base is not None and base.before == bundle.id:
-        _go_back(store, base, reverted="", reason=f"bundle {bundle.id[:12]} was installed again")
+        _go_back(store, base, reverted="", reason="it was installed again" if chosen else "the other is damaged")
         old, base, trial = bundle.id, None, None
     is_update = bool(old) and old != bundle.id
     made = _refitted(store, folder, base, bundle, variant, member) if is_update and not discarded else None
@@ -130,7 +131,9 @@ def switch_bundle(
         "bundle": bundle.id, "verified": verified, "feature_space": variant.feature_space, "variant": variant.name,
         "dim": str(variant.dim), "kept": copy,
     }  # fmt: skip
-    if is_update and old is not None:
+    if is_update and not chosen:
+        facts.update(trial="")
+    elif is_update and old is not None:
         trial = _new_trial(store, old, base, bundle.id, made, discarded)
         facts.update(trial=_text(trial), before=trial.before, reverted="")
     elif again and trial is not None:
@@ -148,7 +151,7 @@ def switch_bundle(
             )  # fmt: skip
     if discarded:
         store.wipe_journal()
-    if is_update:
+    if is_update and chosen:
         remove_others(folder, [bundle.id, facts["before"]])
 
 
