@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 from edgetl_runtime.bundle.members import GoldenSamples, GuardSet
-from edgetl_runtime.heads import TargetHead
+from edgetl_runtime.heads import Head, TargetHead
 from edgetl_runtime.types import Output
 from numpy.typing import NDArray
 
 from edgetl.extraction import ExtractedPart
+from edgetl.parity import decisions_agreed
 
-__all__ = ["OutputError", "golden_of_numbers", "guard_of_numbers", "numbers_agreed", "output_errors"]
+__all__ = ["OutputError", "answers_agreed", "golden_of_numbers", "guard_of_numbers", "numbers_agreed", "output_errors"]
 
 _GUARD_SAMPLES = 200
 _SHARE_OF_ERROR = 0.1
@@ -54,6 +55,13 @@ def numbers_agreed(head: TargetHead, first: NDArray[Any], second: NDArray[Any]) 
     """Share of samples (N, D) whose numbers differ by less than a tenth of the error that the head has anyway."""
     off = np.abs(head.decision(first) - head.decision(second)) / head.deviation(first)
     return float((off < _SHARE_OF_ERROR).all(axis=1).mean())
+
+
+def answers_agreed(head: Head, first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Share (0..1) of samples (N, D) whose answers are the same for both features, classes or numbers."""
+    if isinstance(head, TargetHead):
+        return numbers_agreed(head, first, second)
+    return decisions_agreed(list(head.predict(first)), list(head.predict(second)))
 
 
 def golden_of_numbers(

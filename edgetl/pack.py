@@ -6,36 +6,40 @@ runtime's own preprocessing: what the head was fitted on is what the device will
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from edgetl_runtime.bundle import Manifest, Variant, write_bundle
+from edgetl_runtime.bundle import Manifest, write_bundle
 from edgetl_runtime.bundle.manifest import check_title
-from edgetl_runtime.bundle.members import GoldenSamples, GuardSet
+from edgetl_runtime.bundle.members import HeadMember
 from edgetl_runtime.bundle.signature import sign_manifest
 from edgetl_runtime.engines import Engine, open_engine
 from edgetl_runtime.errors import BundleSignatureError, SourceError
 from edgetl_runtime.heads import Head, TargetHead
 from edgetl_runtime.labels import plain_text
-from edgetl_runtime.preprocess import Preprocess
-from edgetl_runtime.types import Output, TensorSpec
 from numpy.typing import NDArray
 
+from edgetl.build_result import BuildResult
 from edgetl.errors import DatasetError, ParityError
-from edgetl.extraction import ExtractedPart, extract, run_engine
+from edgetl.extraction import KEPT_SAMPLES, ExtractedPart, extract, run_engine, spread
 from edgetl.factory import check_head, check_target_head, make_head_member, make_target_member
-from edgetl.numbers import OutputError, golden_of_numbers, guard_of_numbers, numbers_agreed, output_errors
-from edgetl.parity import Parity, compare, decisions_agreed
+from edgetl.golden import choose_golden, guard_set
+from edgetl.numbers import OutputError, answers_agreed, output_errors
+from edgetl.parity import Parity, compare
+from edgetl.plans import plans_of, wishes
 from edgetl.profiles import load_profile
 from edgetl.progress import Progress, Step, silent
+from edgetl.quantize.fidelity import Limits
+from edgetl.quantize.ladder import FITTED_ON
+from edgetl.quantize.recipes import FP32
+from edgetl.variants import Built, Job, build_variants, feature_space, kept_tensors
+from edgetl.variants_report import golden_answers, quantization_facts, variant_reports
 
 if TYPE_CHECKING:
     from edgetl.data import Dataset, TargetDataset
@@ -43,44 +47,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BuildResult", "build"]
 
-ENGINE = "onnxruntime"
-PRECISION = "fp32"
 PARITY_LIMIT = 1e-3  # of the largest feature; what float32 kernels of two libraries differ by is 1e-6 to 1e-4
-GUARD_PER_CLASS = 20
-GOLDEN_SAMPLES = 8
 _PACKAGES = ("edgetl", "edgetl-runtime", "torch", "torchvision", "timm", "onnx", "onnxruntime", "numpy", "pillow")
-
-
-@dataclass(frozen=True)
-class BuildResult:
-    """What was built, and how well it does on samples of the source that it was not fitted on.
-
-    `confusion` is (K, K) counts, rows the truth. `held_out_accuracy` and `majority_accuracy` (always
-    answering the commonest class) are None when nothing was held out. `skipped` counts samples by reason.
-    Where samples have numbers in place of labels there are no classes, and `output_errors` takes their place.
-    `source_features` counts the source samples whose features the head carries, for a head refitted from those.
-    """
-
-    path: Path
-    bundle_id: str
-    signed: bool
-    classes: tuple[str, ...]
-    dim: int
-    feature_space: str
-    training_samples: int
-    held_out_samples: int
-    skipped: dict[str, int]
-    held_out_accuracy: float | None
-    majority_accuracy: float | None
-    confusion: NDArray[np.int64]
-    parity: Parity
-    decisions_agreed: float
-    member_bytes: dict[str, int]
-    bundle_bytes: int
-    seconds: dict[str, float]
-    source_features: int = 0
-    outputs: tuple[Output, ...] = ()
-    output_errors: tuple[OutputError, ...] = ()
 
 
 def build(
@@ -94,6 +62,10 @@ def build(
     head: str | None = None,
     head_options: Mapping[str, Any] | None = None,
     sequence: int = 1,
+    precisions: Sequence[str] | None = None,
+    max_drop: float = Limits.max_drop,
+    min_agreement: float = Limits.min_agreement,
+    quantization_aware: int = 0,
     threads: int | None = None,
     progress: Progress = silent,
 ) -> BuildResult:
@@ -101,7 +73,14 @@ def build(
 
     `extractor` and `dataset` may be given by name and folder. `key` is an Ed25519 private key in PEM
     (`edgetl keygen`); without it the bundle is unsigned and a device must allow that on purpose.
-    `sequence` must rise with every release of the same bundle. `devices` names boards (`edgetl devices`).
+    `sequence` must rise with every release of the same bundle.
+
+    `devices` names boards (`edgetl devices`): the bundle then carries the precisions that their profiles want, or of
+    these only `precisions` ("int8", "fp16", "fp32"), and a plan for each board. A variant is shipped when it loses at
+    most `max_drop` points of cross-validated accuracy and decides at least `min_agreement` % of samples as float32
+    does; layers are kept in float32 until it does, or float16 and float32 serve. For `quantization_aware` epochs the
+    network is tuned to be quantized where that is not enough. Without `devices` there is float32 alone.
+
     `head` is any of `edgetl_runtime.heads`, with its options (`edgetl.factory`), by default `slda`, and `ridge` for
     a dataset with numbers in place of labels; with `softmax`, `mlp` and `knn`
     the bundle carries features of source samples, which can tell much of those samples.
@@ -125,7 +104,10 @@ def build(
         check_head(head, head_options or {})
         for label in samples.counts:
             plain_text(str(label), "class")
-    targets = tuple(load_profile(device).id for device in devices)
+    profiles = tuple(load_profile(device) for device in devices)
+    targets = tuple(dict.fromkeys(profile.id for profile in profiles))
+    wished = wishes(tuple(dict.fromkeys(profiles)), precisions)
+    limits = Limits(max_drop, min_agreement)
     private_pem = _read_key(key)
     target = Path(out)
     if not target.parent.is_dir():
@@ -139,59 +121,59 @@ def build(
     graph = export_onnx(source)
     progress(Step("export", 1, 1))
     exported = time.perf_counter()
-    engine = open_engine(ENGINE, graph, threads=threads)
+    options = head_options or {}
+    fit = partial(_target_member, head, options, len(outputs)) if outputs else partial(make_head_member, head, options)
+    engine = open_engine(FITTED_ON, graph, threads=threads)
     try:
-        features_spec = engine.outputs[0]
-        training = extract(engine, source.preprocess, samples.training, progress, "features of the training part")
-        held_out = extract(engine, source.preprocess, samples.held_out, progress, "features of the held-out part")
+        output = engine.outputs[0].name
+        training, held_out = (
+            extract(engine, source.preprocess, part, progress, f"features of the {words} part", keep)
+            for words, part, keep in _parts(samples, source, bool(wished))
+        )
         classes = () if outputs else tuple(sorted(set(training.labels)))
         if len(classes) < 2 and not outputs:
             raise DatasetError(
                 f"{samples.name}: readable samples of {len(classes)} class are left; at least two are needed"
             )
         extracted = time.perf_counter()
-
-        space = _feature_space(graph, source.preprocess)
-        if outputs:
-            member = make_target_member(head, head_options or {}, space, training, len(outputs))
-        else:
-            member = make_head_member(head, head_options or {}, space, training, held_out)
-        factory = member.factory
+        space = feature_space(graph, FP32, source.preprocess)
+        member = fit(space, training, held_out)
         progress(Step("parity", 0, 1))
-        parity, agreed = _parity(source, engine, factory, [*held_out.tensors, *training.tensors])
-        golden = _golden(engine, source.preprocess, factory, classes, [*held_out.frames, *training.frames])
+        parity, agreed = _parity(source, engine, member.factory, [*spread(held_out.tensors), *spread(training.tensors)])
         progress(Step("parity", 1, 1))
     finally:
         engine.close()
+    # Room for another engine version, and for a Pillow that rounds a pixel the other way (measured: 6e-3).
+    tolerance = max(1e-2, 10 * parity.max_rel)
+    fitted = time.perf_counter()
+    job = Job(source, samples, fit, len(outputs), limits, threads, progress, quantization_aware)
+    made = build_variants(job, Built(FP32, graph, space, training, held_out, member, tolerance), wished)
+    quantized = time.perf_counter()
 
-    confusion = _confusion(factory, held_out, classes)
-    measured: tuple[OutputError, ...] = ()
-    if isinstance(factory, TargetHead):
-        measured = output_errors(factory, outputs, training, held_out)
-    variant = Variant(
-        name=PRECISION,
-        precision="float32",
-        extractor="extractor.onnx",
-        head=f"head.{PRECISION}.safetensors",
-        input=source.preprocess.input,
-        features=TensorSpec(features_spec.name, "float32", (1, source.dim)),
-        feature_space=space,
-        # Room for another engine version, and for a Pillow that rounds a pixel the other way (measured: 6e-3).
-        feature_tolerance=max(1e-2, 10 * parity.max_rel),
-    )
-    members = {
-        variant.extractor: graph,
-        variant.head: member.pack(),
-        "guard.safetensors": _guard(held_out, classes, outputs).pack(),
+    frames = [*held_out.frames, *training.frames]
+    progress(Step("golden samples", 0, 1))
+    golden = choose_golden(frames, golden_answers(job, made, frames), classes)
+    progress(Step("golden samples", 1, 1))
+    variants = tuple(built.variant(output, source.preprocess) for built in made.built)
+    members = {variant.extractor: built.graph for variant, built in zip(variants, made.built, strict=True)}
+    members |= {variant.head: built.member.pack() for variant, built in zip(variants, made.built, strict=True)}
+    parts = {built.precision.name: built.held_out for built in made.built}
+    members |= {
+        "guard.safetensors": guard_set(parts, classes, outputs).pack(),
         "golden.safetensors": golden.pack(),
     }
+    confusion = _confusion(member.factory, held_out, classes)
+    measured: tuple[OutputError, ...] = ()
+    if isinstance(member.factory, TargetHead):
+        measured = output_errors(member.factory, outputs, training, held_out)
     held_out_accuracy = float(np.trace(confusion) / confusion.sum()) if confusion.sum() else None
+    plans = plans_of(made.verdicts) if wished else {}
     manifest = Manifest(
         name=title,
         sequence=sequence,
         classes=classes,
         preprocess=source.preprocess,
-        variants=(variant,),
+        variants=variants,
         members={},
         targets=targets,
         provenance={
@@ -200,11 +182,13 @@ def build(
             "parity": {"max_abs": parity.max_abs, "max_rel": parity.max_rel, "samples": parity.samples},
             "held_out_accuracy": held_out_accuracy,
             **({"held_out_rmse": {one.output.name: one.rmse for one in measured}} if measured else {}),
-            "versions": _versions(),
+            **({"quantization": quantization_facts(made, limits)} if wished else {}),
+            "versions": _versions((*_PACKAGES, "nncf", "openvino") if wished else _PACKAGES),
         },
         notes={},
         carries=member.carries,
         outputs=outputs,
+        plans=plans,
     )
     bundle_id = write_bundle(target, manifest, members, private_pem)
     done = time.perf_counter()
@@ -228,13 +212,34 @@ def build(
         seconds={
             "export": exported - started,
             "features": extracted - exported,
-            "head": done - extracted,
+            **({"variants": quantized - fitted} if wished else {}),
+            "head": done - extracted - (quantized - fitted),
             "total": done - started,
         },
         source_features=0 if member.samples is None else len(member.samples),
         outputs=outputs,
         output_errors=measured,
+        variants=variant_reports(made) if wished else (),
+        plans=plans,
+        verdicts=made.verdicts,
+        limits=limits if wished else None,
     )
+
+
+def _parts(samples: Dataset | TargetDataset, source: Extractor, judged: bool) -> list[tuple[str, Any, int]]:
+    """Both parts, and how many tensors of each are kept: more where variants are judged on them."""
+    found = []
+    for words, part in (("training", samples.training), ("held-out", samples.held_out)):
+        share = len(part) / max(1, len(samples))
+        found.append((words, part, kept_tensors(source.preprocess, share) if judged else KEPT_SAMPLES))
+    return found
+
+
+def _target_member(
+    head: str, options: Mapping[str, Any], count: int, space: str, training: ExtractedPart, held_out: ExtractedPart
+) -> HeadMember:
+    """As `make_head_member`, for numbers: nothing of them needs the held-out part."""
+    return make_target_member(head, options, space, training, count)
 
 
 def _parity(source: Extractor, engine: Engine, head: Head, tensors: Sequence[NDArray[Any]]) -> tuple[Parity, float]:
@@ -249,42 +254,7 @@ def _parity(source: Extractor, engine: Engine, head: Head, tensors: Sequence[NDA
             f"{source.name}: the exported graph differs from its source by {parity.max_rel:.1e} of the largest"
             f" feature, {PARITY_LIMIT:.0e} is allowed; the export is wrong, nothing was written"
         )
-    if isinstance(head, TargetHead):
-        return parity, numbers_agreed(head, reference, candidate)
-    return parity, decisions_agreed(list(head.predict(reference)), list(head.predict(candidate)))
-
-
-def _golden(
-    engine: Engine, preprocess: Preprocess, head: Head, classes: tuple[str, ...], frames: Sequence[NDArray[Any]]
-) -> GoldenSamples:
-    """The frames that the head decides most clearly, one a class first: rounding must not flip them elsewhere."""
-    features = np.stack([run_engine(engine, preprocess.apply(frame)) for frame in frames])
-    if isinstance(head, TargetHead):
-        return golden_of_numbers(PRECISION, list(frames), features, GOLDEN_SAMPLES)
-    probabilities = np.asarray(head.predict_proba(features))
-    labels = list(head.predict(features))
-    ordered = np.sort(probabilities, axis=1)
-    clearest = np.argsort(ordered[:, -2] - ordered[:, -1], kind="stable")
-    first_of_class: dict[Any, int] = {}
-    for index in clearest:
-        first_of_class.setdefault(labels[index], int(index))
-    rest = [int(i) for i in clearest if int(i) not in first_of_class.values()]
-    chosen = [*first_of_class.values(), *rest][:GOLDEN_SAMPLES]
-    decisions = np.array([classes.index(str(labels[i])) for i in chosen], dtype=np.int64)
-    return GoldenSamples(tuple(frames[i] for i in chosen), {PRECISION: features[chosen]}, decisions)
-
-
-def _guard(held_out: ExtractedPart, classes: tuple[str, ...], outputs: tuple[Output, ...]) -> GuardSet:
-    if outputs:
-        return guard_of_numbers(PRECISION, held_out, outputs)
-    taken = dict.fromkeys(classes, 0)
-    rows = []
-    for row, label in enumerate(held_out.labels):
-        if label in taken and taken[label] < GUARD_PER_CLASS:
-            taken[label] += 1
-            rows.append(row)
-    labels = np.array([classes.index(held_out.labels[row]) for row in rows], dtype=np.int64)
-    return GuardSet({PRECISION: held_out.features[rows]}, labels)
+    return parity, answers_agreed(head, reference, candidate)
 
 
 def _confusion(head: Head, held_out: ExtractedPart, classes: tuple[str, ...]) -> NDArray[np.int64]:
@@ -294,12 +264,6 @@ def _confusion(head: Head, held_out: ExtractedPart, classes: tuple[str, ...]) ->
             if truth in classes:
                 counts[classes.index(truth), classes.index(str(answer))] += 1
     return counts
-
-
-def _feature_space(graph: bytes, preprocess: Preprocess) -> str:
-    """The identity of an extractor build: its graph, its precision and what is done before it."""
-    parts = [hashlib.sha256(graph).hexdigest(), PRECISION, json.dumps(preprocess.to_json(), sort_keys=True)]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _skipped(samples: Dataset | TargetDataset, rejected: int) -> dict[str, int]:
@@ -328,9 +292,9 @@ def _plain_name(stem: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:64] or "bundle"
 
 
-def _versions() -> dict[str, str]:
+def _versions(packages: Sequence[str]) -> dict[str, str]:
     found = {}
-    for package in _PACKAGES:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

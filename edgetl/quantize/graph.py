@@ -49,7 +49,27 @@ def prepare(graph: bytes) -> onnx.ModelProto:
     for i, node in enumerate(model.graph.node):
         node.name = f"{node.op_type}_{i}"
     del model.graph.value_info[:]
-    return onnx.shape_inference.infer_shapes(model)
+    model = onnx.shape_inference.infer_shapes(model)
+    _drop_last_cast(model)
+    return model
+
+
+def _drop_last_cast(model: onnx.ModelProto) -> None:
+    """A cast of the features that does nothing: onnxruntime leaves it, and NNCF stumbles over it."""
+    output = model.graph.output[0].name
+    last = next((node for node in model.graph.node if output in node.output), None)
+    kinds = {info.name: info.type.tensor_type.elem_type for info in model.graph.value_info}
+    if last is None or last.op_type != "Cast" or kinds.get(last.input[0]) != last.attribute[0].i:
+        return
+    source = last.input[0]
+    model.graph.node.remove(last)
+    for info in [info for info in model.graph.value_info if info.name == source]:
+        model.graph.value_info.remove(info)
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                if name == source:
+                    names[i] = output
 
 
 def entry_nodes(model: onnx.ModelProto) -> tuple[str, ...]:

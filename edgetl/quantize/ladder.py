@@ -21,7 +21,7 @@ from edgetl.quantize.graph import LayerGroup, layer_groups
 from edgetl.quantize.int8 import Calibrated
 from edgetl.quantize.recipes import Precision
 
-__all__ = ["Descent", "GroupLoss", "Rung", "descend", "engine_features"]
+__all__ = ["FITTED_ON", "Descent", "GroupLoss", "Rung", "descend", "engine_features"]
 
 FITTED_ON = "onnxruntime"  # features that heads are fitted on come from here
 RANKED_SAMPLES = 48
@@ -49,12 +49,14 @@ class Rung:
 class Descent:
     """What came of one INT8 recipe: the graph that holds the limits, or None, and how it was found.
 
-    `kept` names the groups that stayed in float32. `corrected` says whether corrected biases were better.
-    `deviating` maps engines that compute this graph otherwise than onnxruntime does to by how much.
+    `features` (N, D) are those of the judged samples on the last rung. `kept` names the groups that stayed in
+    float32. `corrected` says whether corrected biases were better. `deviating` maps engines that compute this graph
+    otherwise than onnxruntime does to by how much.
     """
 
     recipe: Precision
     graph: bytes | None
+    features: NDArray[np.float32]
     calibration_samples: int
     corrected: bool
     kept: tuple[str, ...]
@@ -132,7 +134,7 @@ def descend(
             break
     held = rungs[-1].holds
     return Descent(
-        recipe, graph if held else None, calibration_samples, corrected,
+        recipe, graph if held else None, features, calibration_samples, corrected,
         tuple(group.name for group in kept) if held else (), tuple(losses), tuple(rungs), deviating,
     )  # fmt: skip
 
