@@ -97,16 +97,18 @@ def fit(
     balanced: bool = True,
     seed: int = 0,
     steps: int = 300,
+    weight: Optional[float] = None,
 ) -> PerceptronHead:
     """One hidden layer of H = `width` tanh units on the reservoir's features (N, D), by L-BFGS on all samples.
 
-    Minimises the mean cross-entropy plus `penalty` |weights|^2 / 2 from a start drawn with `seed`. Cost:
-    N H (D + K) a step; memory N D and H D. Neither exact to merge nor to forget: it is refitted from the
-    reservoir, and on few labels it is rarely better than the closed forms. Rumelhart et al. 1986.
+    Minimises the mean cross-entropy plus `penalty` |weights|^2 / 2 from a start drawn with `seed`. `weight` is how
+    much a learnt sample counts beside one of the source, as for `softmax`. Cost: N H (D + K) a step; memory N D
+    and H D. Neither exact to merge nor to forget: it is refitted from the reservoir, and on few labels it is
+    rarely better than the closed forms. Rumelhart et al. 1986.
     """
     if width < 1 or not penalty >= 0:
         raise ValueError(f"width must be positive and penalty not negative; got {width} and {penalty}")
-    rows, classes, codes, weights = training_set(reservoir, balanced)
+    rows, classes, codes, weights = training_set(reservoir, balanced, weight)
     dim, k = statistics.dim, len(classes)
     if k == 0:
         zeros = np.zeros(0)

@@ -28,18 +28,21 @@ def fit(
     standardise: bool = True,
     balanced: bool = True,
     tolerance: float = 1e-7,
+    weight: Optional[float] = None,
 ) -> LinearHead:
     """Multinomial logistic regression of the reservoir's features (N, D) on its K classes, by L-BFGS.
 
     Minimises the summed cross-entropy plus |W|^2 / (2 `strength`), the bias free, as scikit-learn's C does.
-    `standardise` scales every feature to spread 1 first; `balanced` gives every class the same weight.
+    `standardise` scales every feature to spread 1 first; `balanced` gives every class the same weight. `weight` is
+    how much a learnt sample counts beside one of the source (a negative number in the reservoir); None lets both
+    sides count alike, up to 20: a few labels drown otherwise.
     Statistics and prior are not used, except for the feature space: their samples are gone. Cost: N K D a
     step, some 50 to 300 steps; O(K D) to decide; memory N D while fitting. Neither exact to merge nor to
     forget: it is refitted from the reservoir. Good where classes are not normal and labels many and right.
     """
     if not strength > 0:
         raise ValueError(f"strength must be positive; got {strength}")
-    rows, classes, codes, weights = training_set(reservoir, balanced)
+    rows, classes, codes, weights = training_set(reservoir, balanced, weight)
     dim, k = statistics.dim, len(classes)
     if k == 0:
         zeros = np.zeros(0)
@@ -71,19 +74,28 @@ def fit(
 
 
 def training_set(
-    reservoir: Optional[Reservoir], balanced: bool
+    reservoir: Optional[Reservoir], balanced: bool, weight: Optional[float] = None
 ) -> Tuple[Array, Tuple[Label, ...], NDArray[np.int64], Array]:
-    """Rows (N, D) float64, classes (K), class indices (N) and weights (N) of mean one of a reservoir."""
+    """Rows (N, D) float64, classes (K), class indices (N) and weights (N) of mean one of a reservoir.
+
+    Its source samples, those of negative numbers, weigh 1 and the learnt ones `weight`, as for the `softmax` head.
+    """
     if reservoir is None:
         raise ValueError("this head learns from stored samples: pass reservoir=")
     labels = reservoir.labels.tolist()
     classes = ordered_labels(labels)
     index = {label: row for row, label in enumerate(classes)}
     codes = np.array([index[label] for label in labels], dtype=np.int64)
-    weights = np.ones(len(codes))
-    if balanced and len(codes):
-        counts = np.bincount(codes, minlength=len(classes))
-        weights = len(codes) / (len(classes) * counts[codes].astype(np.float64))
+    learnt = np.array(reservoir.numbers, dtype=np.int64) >= 0
+    count = int(learnt.sum())
+    if weight is None:
+        weight = min(20.0, max(1.0, (len(learnt) - count) / count)) if count else 1.0
+    if not weight > 0:
+        raise ValueError(f"weight must be positive; got {weight}")
+    weights = np.where(learnt, float(weight), 1.0)
+    if balanced:
+        weights = weights / np.bincount(codes, weights, len(classes))[codes]
+    weights = weights * (len(codes) / max(float(weights.sum()), 1e-300))
     return reservoir.features.astype(np.float64), classes, codes, weights
 
 
