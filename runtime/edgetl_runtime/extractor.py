@@ -34,7 +34,7 @@ class Extractor:
     def __init__(self, engine: Engine, variant: Variant, preprocess: Preprocess) -> None:
         self.variant = variant
         self.companion: Optional[Companion] = None
-        self._preprocess = preprocess
+        self.takes = preprocess
         self._lock = threading.Lock()
         self._engine = engine
         self._running: List[Engine] = []  # one entry a run, so that none is closed under it
@@ -52,7 +52,7 @@ class Extractor:
 
     def preprocess(self, sample: Any) -> NDArray[Any]:
         """The input tensor of one sample; raises SampleError."""
-        return self._preprocess.apply(sample)
+        return self.takes.apply(sample)
 
     def features(self, sample: Any) -> NDArray[np.float32]:
         """Feature vector (D,) float32 of one sample; raises SampleError, EngineError."""

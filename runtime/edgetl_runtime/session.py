@@ -25,6 +25,7 @@ from edgetl_runtime.extractor import Extractor
 from edgetl_runtime.guard import POLICIES, Verdict
 from edgetl_runtime.heads import Explanation
 from edgetl_runtime.labels import plain_text
+from edgetl_runtime.preprocess import Preprocess
 from edgetl_runtime.reservoir import nearest_rows
 from edgetl_runtime.store import QUOTA_BYTES, LearntSample, Store
 from edgetl_runtime.teaching import HistoryEntry, Lineage, SourceSamples, Teacher, recovery, told
@@ -65,6 +66,11 @@ class Session:
         self._teacher = Teacher(store, self._lineage, member, source, policy, quota_bytes)
         self._trial = BundleTrial(store, bundle) if trial is None else trial
         self._confirmed = not store.writable or not (self._lineage.pointer.starts or self._trial.pending)
+
+    @property
+    def takes(self) -> Preprocess:
+        """What a sample must be: frames or arrays, their shape, and how a stream is cut into them."""
+        return self._extractor.takes
 
     def preprocess(self, sample: Any) -> NDArray[Any]:
         """The extractor's input tensor for one sample; raises SampleError."""

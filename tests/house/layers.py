@@ -18,7 +18,7 @@ LEVELS = {
     "reservoir": 1, "outliers": 1, "windows": 1, "smoothing": 1,
     "bundle": 2, "store": 2, "engines": 2, "sources": 2, "sinks": 2, "board": 2, "blas": 2, "installation": 2, "trust": 2,
     "extractor": 2, "learner": 2, "watchdog": 2,
-    "session": 3, "opening": 3, "serving": 3, "bench": 3, "teaching": 3, "answering": 3, "merging": 3, "doctor": 3,
+    "session": 3, "live": 3, "opening": 3, "serving": 3, "bench": 3, "teaching": 3, "answering": 3, "merging": 3, "doctor": 3,
     "updating": 3,
     "cli": 4, "__init__": 4, "__main__": 4,
 }  # fmt: skip
@@ -33,7 +33,7 @@ SIDEWAYS = {
     ("extractor", "bundle"), ("extractor", "engines"), ("learner", "bundle"),
     ("opening", "session"), ("opening", "serving"), ("opening", "updating"), ("session", "updating"),
     ("updating", "teaching"), ("session", "teaching"), ("merging", "teaching"),
-    ("session", "answering"), ("opening", "teaching"), ("bench", "serving"), ("bench", "doctor"),
+    ("session", "answering"), ("live", "session"), ("opening", "teaching"), ("bench", "serving"), ("bench", "doctor"),
     ("cli", "__init__"), ("__main__", "cli"),
 }  # fmt: skip
 
@@ -45,7 +45,9 @@ OWN_FILES = {
     "tensorrt": {"edgetl_runtime.engines.tensorrt_engine"},
     "cv2": {"edgetl_runtime.sources.opencv_feed"},
     "mcap": {"edgetl_runtime.sources.mcap_feed", "edgetl_runtime.sinks.recorder"},
-    "mcap_ros2": {"edgetl_runtime.sources.mcap_feed", "edgetl_runtime.sinks.recorder"},
+    "mcap_ros2": {
+        "edgetl_runtime.sources.mcap_feed", "edgetl_runtime.sinks.recorder", "edgetl_runtime.sinks.decisions",
+    },
     "rosbags": {"edgetl_runtime.sources.bag_feed"},
     "serial": {"edgetl_runtime.sources.serial_port"},
     "tomli": {"edgetl_runtime.sources.schema_files"},

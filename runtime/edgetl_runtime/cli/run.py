@@ -1,0 +1,169 @@
+"""`edgetl-runtime run`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import signal
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from typing import Any, Dict, Optional
+
+from edgetl_runtime.cli.keys import Keys
+from edgetl_runtime.cli.sessions import add_policy, open_state
+from edgetl_runtime.errors import EdgetlError, SourceError
+from edgetl_runtime.live import HeatGate, LabelRequest, LearningThread, Loop, Memory, inputs_of
+from edgetl_runtime.preprocess import ArrayPreprocess
+from edgetl_runtime.session import Session
+from edgetl_runtime.sinks import open_sink
+from edgetl_runtime.smoothing import DecisionFilter, RateLimit, Thinner
+from edgetl_runtime.sources import open_source
+from edgetl_runtime.watchdog import Watchdog
+from edgetl_runtime.windows import WindowSpec
+
+__all__ = ["EXAMPLE", "add_arguments", "parse_label", "run"]
+
+logger = logging.getLogger(__name__)
+
+EXAMPLE = (
+    "edgetl-runtime run 'v4l2:///dev/video0?rate_hz=30' --state state/\n"
+    "  edgetl-runtime run 'serial:///dev/ttyUSB0?schema=imu.toml' --to unix:///run/edgetl.sock --to mcap://day.mcap\n"
+    "  edgetl-runtime run 'csi://0' --teach cup,plate,fork     (press c, p or f: what is seen is learnt)"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of this command."""
+    parser.add_argument("source", metavar="ADDRESS", help="a source: serial://, v4l2://, csi://, mcap://, file://, ...")
+    parser.add_argument(
+        "--to", action="append", metavar="ADDRESS",
+        help="where records go: stdout (default), file://LOG.jsonl, unix:///SOCKET, mcap://FILE; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--labels", action="store_true",
+        help='learn from lines on the standard input: {"label": "cup", "number": 12}, or "stamp_s", or a bare label',
+    )  # fmt: skip
+    parser.add_argument("--teach", metavar="LABEL,...", help="learn at a key: the first letter free of each label")
+    parser.add_argument("--name", default="", help="source under which samples are learnt (default: the address)")
+    parser.add_argument("--smooth", type=float, default=0.5, metavar="SECONDS", help="memory of decisions; 0: none")
+    parser.add_argument("--unknown", type=float, metavar="OUTLIER", help="decide nothing beyond this outlier score")
+    parser.add_argument("--labels-per-s", type=float, default=5.0, metavar="N", help="at most so many are learnt")
+    parser.add_argument("--thin", type=float, metavar="DISTANCE", help="leave out near-duplicates of what was learnt")
+    parser.add_argument("--remember-mb", type=int, default=64, help="of inputs, for labels that come late")
+    parser.add_argument("--rate-hz", type=float, help="of windows, for a bundle that does not say")
+    parser.add_argument("--stride", type=int, help="steps from window to window")
+    parser.add_argument("--for", type=float, dest="seconds", metavar="SECONDS", help="stop after that long")
+    add_policy(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict until the source ends, the time is over, or Ctrl-C or SIGTERM; labels are learnt on the way."""
+    with ExitStack() as opened:
+        session = opened.enter_context(open_state(args, build="background"))
+        source = opened.enter_context(open_source(args.source))
+        asked: Dict[str, Any] = {}
+
+        def listen(line: str) -> None:
+            try:
+                asked["learning"].ask(parse_label(line))
+            except SourceError as error:
+                loop.tell({"kind": "refused", "label": None, "number": None, "reason": str(error)})
+
+        sinks = []
+        for address in args.to or ["stdout"]:
+            sinks.append(open_sink(address, listen))
+            opened.callback(sinks[-1].close)
+        memory = Memory(args.remember_mb << 20)
+        loop = Loop(
+            session, source, inputs_of(source.about, session.takes, _window(args, session)), sinks,
+            memory=memory,
+            smooth=DecisionFilter(args.smooth, most_outlier=args.unknown) if args.smooth > 0 else None,
+            watchdog=Watchdog(),
+        )  # fmt: skip
+        learning = LearningThread(
+            session, memory, loop.tell, source=args.name or source.about.name, gates=[HeatGate()],
+            thinner=Thinner(args.thin) if args.thin is not None else None,
+            limit=RateLimit(args.labels_per_s, burst=max(5, int(2 * args.labels_per_s))),
+        )  # fmt: skip
+        asked["learning"] = learning
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: loop.stop())
+        if args.seconds is not None:
+            timer = threading.Timer(args.seconds, loop.stop)
+            timer.daemon = True
+            timer.start()
+        if args.labels:
+            threading.Thread(target=_follow_lines, args=(listen,), daemon=True).start()
+        if args.teach:
+            keys = opened.enter_context(Keys(args.teach.split(",")))
+            print(keys.help, file=sys.stderr)
+            threading.Thread(target=_follow_keys, args=(keys, learning), daemon=True).start()
+        began = time.monotonic()
+        try:
+            loop.run()
+        finally:
+            learning.close()
+            for record in loop.leftover():
+                for sink in sinks:
+                    sink.write(record)
+        seconds = time.monotonic() - began
+    logger.info("%d inputs predicted in %.0f s, %d skipped", loop.predicted, seconds, loop.skipped)
+    return 0
+
+
+def parse_label(line: str) -> LabelRequest:
+    """A request from a line: JSON with a `label`, or the bare label; raises SourceError."""
+    if not line.lstrip().startswith("{"):
+        return LabelRequest(line.strip())
+    try:
+        entries = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"a label is text, or JSON with the keys label and number: {error}") from error
+    label, number, stamp_s = entries.pop("label", None), entries.pop("number", None), entries.pop("stamp_s", None)
+    teach = entries.pop("teach", False)
+    if not isinstance(label, str) or type(teach) is not bool or entries:
+        raise SourceError(f"a label has the keys label, number or stamp_s, and teach; got {line[:200]!r}")
+    if number is not None and type(number) is not int:
+        raise SourceError(f"the number of an input must be whole; got {number!r}")
+    if stamp_s is not None and not (type(stamp_s) in (int, float) and math.isfinite(stamp_s)):
+        raise SourceError(f"the stamp of an input must be a number of seconds; got {stamp_s!r}")
+    return LabelRequest(label, number, stamp_s, teach)
+
+
+def _window(args: argparse.Namespace, session: Session) -> Optional[WindowSpec]:
+    """The window that the options ask for, in place of the bundle's."""
+    if args.rate_hz is None and args.stride is None:
+        return None
+    takes = session.takes
+    if not isinstance(takes, ArrayPreprocess) or len(takes.shape) != 2:
+        raise SourceError("--rate-hz and --stride are for bundles that take windows of a time series")
+    own = takes.window
+    rate_hz = args.rate_hz if args.rate_hz is not None else own.rate_hz if own is not None else None
+    if rate_hz is None:
+        raise SourceError("this bundle does not say at which rate it takes windows; say --rate-hz")
+    try:
+        return WindowSpec(
+            takes.shape[0], args.stride or (own.stride if own is not None else takes.shape[0]), rate_hz,
+            own.channels if own is not None else (), own.units if own is not None else (),
+            own.resample if own is not None else "linear",
+        )  # fmt: skip
+    except ValueError as error:
+        raise SourceError(str(error)) from error
+
+
+def _follow_lines(listen: Any) -> None:
+    for line in sys.stdin:
+        if line.strip():
+            listen(line.strip())
+
+
+def _follow_keys(keys: Keys, learning: LearningThread) -> None:
+    try:
+        for label in keys:
+            learning.ask(LabelRequest(label, on_purpose=True))
+    except EdgetlError as error:
+        logger.error("keys are not heard any more: %s", error)

@@ -1,0 +1,126 @@
+"""Labels are learnt beside the loop: a prediction never waits for the disk, the guard, or a board that cools down."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Optional, Sequence
+
+from edgetl_runtime.errors import EdgetlError
+from edgetl_runtime.live.inputs import Input, Memory
+from edgetl_runtime.live.throttle import PauseGate
+from edgetl_runtime.session import Session
+from edgetl_runtime.smoothing import RateLimit, Thinner
+
+__all__ = ["LabelRequest", "LearningThread"]
+
+logger = logging.getLogger(__name__)
+
+_MOST_WAITING = 256
+_POLL_S = 0.1
+Tell = Callable[[Dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class LabelRequest:
+    """A label for the input of that number, or of that moment, or the newest; `on_purpose` when a person teaches."""
+
+    label: str
+    number: Optional[int] = None
+    stamp_s: Optional[float] = None
+    on_purpose: bool = False
+
+
+class LearningThread:
+    """Learns what is asked for and tells how it went: a record "learnt" (durable by then) or "refused" a request.
+
+    Refused is a label for an input that is forgotten, doubtful or as one learnt before, and what comes faster than
+    the rate limit. While a gate has a reason, requests wait.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        memory: Memory,
+        tell: Tell,
+        *,
+        source: str = "",
+        gates: Sequence[PauseGate] = (),
+        thinner: Optional[Thinner] = None,
+        limit: Optional[RateLimit] = None,
+    ) -> None:
+        self._session, self._memory, self._tell, self._source = session, memory, tell, source
+        self._gates, self._thinner, self._limit = list(gates), thinner, limit
+        self._requests: queue.Queue[Any] = queue.Queue(_MOST_WAITING)
+        self._closing = threading.Event()
+        self.paused = ""
+        self._thread = threading.Thread(target=self._run, name="edgetl learning", daemon=True)
+        self._thread.start()
+
+    def ask(self, request: LabelRequest) -> None:
+        """Look the input up at once and learn it soon; never waits."""
+        item = self._memory.find(request.number, request.stamp_s)
+        reason = "it is not remembered any more" if item is None else self._refusal(item)
+        if not reason:
+            try:
+                self._requests.put_nowait((request, item))
+                return
+            except queue.Full:
+                reason = f"{_MOST_WAITING} labels are waiting already"
+        self._refused(request, item, reason)
+
+    def close(self, timeout_s: float = 30.0) -> None:
+        """Learn what is waiting and may be learnt now, then end; harmless when repeated."""
+        self._closing.set()
+        self._thread.join(timeout=timeout_s)
+
+    def _refusal(self, item: Input) -> str:
+        if item.doubt:
+            return f"the sensor was {item.doubt.replace('_', ' ')}"
+        if self._limit is not None and not self._limit.accept(time.monotonic()):
+            return "labels come faster than they may"
+        return ""
+
+    def _run(self) -> None:
+        while True:
+            self.paused = next((reason for gate in self._gates if (reason := gate.reason())), "")
+            if self.paused and not self._closing.is_set():
+                self._closing.wait(_POLL_S)
+                continue
+            try:
+                request, item = self._requests.get(timeout=_POLL_S)
+            except queue.Empty:
+                if self._closing.is_set():
+                    return
+                continue
+            if self.paused:
+                self._refused(request, item, self.paused)
+                continue
+            try:
+                self._learn(request, item)
+            except Exception:  # the thread must outlive whatever one label does
+                logger.exception("a label could not be learnt")
+                self._refused(request, item, "an error that is in the log")
+
+    def _learn(self, request: LabelRequest, item: Input) -> None:
+        began = time.perf_counter()
+        try:
+            if self._thinner is not None and not self._thinner.accept(self._session.features(item.data), request.label):
+                self._refused(request, item, "nearly the same was learnt already")
+                return
+            sample_id = self._session.learn(
+                item.data, request.label, source=self._source, on_purpose=request.on_purpose
+            )
+        except EdgetlError as error:
+            self._refused(request, item, str(error))
+            return
+        record = {"kind": "learnt", "number": item.number, "label": request.label, "id": sample_id}
+        self._tell({**record, "seconds": time.perf_counter() - began})
+
+    def _refused(self, request: LabelRequest, item: Optional[Input], reason: str) -> None:
+        number = item.number if item is not None else request.number
+        self._tell({"kind": "refused", "number": number, "label": request.label, "reason": reason})
+
