@@ -24,7 +24,7 @@ def reservoir(times: int = 1, of_source: bool = True) -> Reservoir:
 
 
 def softmax(store: Reservoir, strength: float = 1.0, **options: object) -> np.ndarray:
-    options = {"standardise": False, "balanced": False, "tolerance": 1e-10, **options}
+    options = {"standardise": False, "balanced": False, "tolerance": 1e-8, **options}
     return fit_head("softmax", Statistics(5), reservoir=store, strength=strength, **options).decision(ROWS)
 
 
