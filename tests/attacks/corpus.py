@@ -10,7 +10,7 @@ import json
 import pickle
 import struct
 import zipfile
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 
 import numpy as np
 from edgetl_runtime.bundle.signature import sign_manifest, sign_payload
@@ -27,26 +27,31 @@ from tests.attacks.forge import (
     tensors_of,
     zipped,
 )
-from tests.runtime import golden
+from tests.runtime import boards, golden
 from tests.runtime.engines import test_graph as graphs
 
 __all__ = ["ATTACKS", "Attack"]
 
 
 class Attack(NamedTuple):
-    """`make` gives the file; `error` is the class that refuses it."""
+    """`make` gives the file; `error` is the class that refuses it.
+
+    `installed` is a bundle that this device runs already, `board` the files of the board that it is.
+    """
 
     make: Callable[[], bytes]
     error: str
+    installed: Optional[Callable[[], bytes]] = None
+    board: Optional[Mapping[str, bytes]] = None
 
 
 ATTACKS: Dict[str, Attack] = {}
 HEAD = "head.fp32.safetensors"
 
 
-def attack(name: str, error: str, make: Callable[[], bytes]) -> None:
+def attack(name: str, error: str, make: Callable[[], bytes], **device: Any) -> None:
     assert name not in ATTACKS, name
-    ATTACKS[name] = Attack(make, error)
+    ATTACKS[name] = Attack(make, error, **device)
 
 
 def raw() -> bytes:
@@ -219,6 +224,21 @@ attack("a signature of another type", "BundleSignatureError", signed_other(claim
 attack("a signature with more to say", "BundleSignatureError", signed_other(claim_with(also="this")))
 attack("a signature of 100 kB", "BundleFormatError", signed_other(lambda text: b" " * 100_000))
 attack("a signature nested deep", "BundleSignatureError", signed_other(lambda text: b"[" * 4000))
+
+# -- rightly signed, and not for this device now
+def release(sequence: int, signer: Optional[int] = TRUSTED, **fields: Any) -> Callable[[], bytes]:
+    return lambda: bundle(manifest=lambda manifest: manifest.update(sequence=sequence, **fields), signer=signer)
+
+
+five, nano = release(5), boards.ORIN_NANO
+attack("an older release", "BundleDowngradeError", release(4), installed=five)
+attack("the first release", "BundleDowngradeError", release(0), installed=release(2**53))
+attack("the same sequence, other content", "BundleDowngradeError", release(5, notes={"x": 1}), installed=five)
+attack("an older release of a stranger", "BundleSignatureError", release(4, STRANGER), installed=five)
+attack("an older release of a revoked key", "BundleSignatureError", release(4, REVOKED), installed=five)
+attack("an older release that nobody signed", "BundleUnsignedError", release(4, None), installed=five)
+attack("a bundle for another board", "BundleDeviceError", release(1, targets=["raspberry-pi-5"]), board=nano)
+attack("a bundle for a board with a path", "BundleDeviceError", release(1, targets=["../cpu"]), board=nano)
 
 # -- the members lie, rightly signed
 for member in (HEAD, "guard.safetensors", "golden.safetensors", "extractor.onnx"):

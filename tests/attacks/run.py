@@ -49,7 +49,15 @@ def prepared(name: str) -> Iterator[Tuple[Path, Path]]:
             trust_key(state, public_pem(seed))
         revoke_key(state, key_pair(REVOKED)[2])
         path = folder / "bundle.edgetl"
-        path.write_bytes(ATTACKS[name].make())
+        attack = ATTACKS[name]
+        for file, data in (attack.board or {}).items():
+            (folder / "board" / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "board" / file).write_bytes(data)
+        if attack.installed is not None:
+            path.write_bytes(attack.installed())
+            with open_session(path, state, threads=1) as session:
+                session.confirm()
+        path.write_bytes(attack.make())
         yield path, state
     finally:
         shutil.rmtree(str(folder), ignore_errors=True)
@@ -84,7 +92,7 @@ def run_attack(name: str) -> Dict[str, Any]:
         os.close(reader)
         _, status = os.waitpid(child, 0)
         seconds = time.monotonic() - started
-        result = json.loads(answer) if answer else {"error": f"ended by {status}", "message": "", "grown": 0}
+        result: Dict[str, Any] = json.loads(answer) if answer else {"error": f"ended by {status}", "message": "", "grown": 0}
         left = [p for p in sorted(str(p.relative_to(state)) for p in state.rglob("*")) if p not in before]
         kept = [p for p in left if p.startswith(("bundles/", "engines/"))]
         size = path.stat().st_size
@@ -115,7 +123,9 @@ def _attempt(name: str, path: Path, state: Path, writer: int) -> None:
         start = _status("VmHWM")
         _mark(name, "begin")
         try:
-            open_session(path, state, threads=1).close()
+            board = path.with_name("board")
+            root = board if board.exists() else Path("/")
+            open_session(path, state, threads=1, board_root=root).close()
         except EdgetlError as error:
             answer = {"error": type(error).__name__, "message": str(error)[:300], "kinds": _kinds(error)}
         except BaseException as error:

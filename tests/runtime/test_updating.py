@@ -220,8 +220,19 @@ def test_a_copy_that_is_damaged_on_trial_leads_back(device: Device) -> None:
             path.write_bytes(path.read_bytes()[:5000])
     for _ in range(2):
         with pytest.raises(BundleCorruptError):
-            device.open(None)
+            device.open()
     assert device.run() == 1
+
+
+def test_a_copy_that_is_gone_on_trial_leads_back_at_once(device: Device) -> None:
+    device.run(device.release(1))
+    device.die(device.release(2))
+    for path in (device.state / "bundles").iterdir():
+        if read_bundle(path).manifest.sequence == 2:
+            path.unlink()
+    assert device.run() == 1
+    with device.open() as session:
+        assert session.status()["bundle"]["confirmed"]
 
 
 def test_from_the_second_update_that_never_answered_it_goes_to_the_last_that_did(device: Device) -> None:
