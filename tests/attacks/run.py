@@ -92,7 +92,9 @@ def run_attack(name: str) -> Dict[str, Any]:
         os.close(reader)
         _, status = os.waitpid(child, 0)
         seconds = time.monotonic() - started
-        result: Dict[str, Any] = json.loads(answer) if answer else {"error": f"ended by {status}", "message": "", "grown": 0}
+        result: Dict[str, Any] = {"error": f"ended by {status}", "message": "", "grown": 0}
+        if answer:
+            result = json.loads(answer)
         left = [p for p in sorted(str(p.relative_to(state)) for p in state.rglob("*")) if p not in before]
         kept = [p for p in left if p.startswith(("bundles/", "engines/"))]
         size = path.stat().st_size

@@ -1,0 +1,112 @@
+"""`make fuzz HOURS=0.05`: atheris on every parser of foreign bytes, so long for each; only EdgetlError may come out.
+
+A finding stays in build/fuzz/TARGET/; mend it, and put it into tests/fuzz/found/TARGET/, which every commit reads.
+atheris is x86 and CPython 3.11 to 3.13 only: `pip install atheris`, or PYTHONPATH with a folder that has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import os
+import re
+import resource
+import subprocess
+import sys
+import time
+from typing import Any
+
+from benchmarks.evidence import ROOT, write_evidence
+from tests.fuzz.targets import TARGETS
+
+__all__ = ["main"]
+
+FOLDER = ROOT / "build" / "fuzz"
+MOST_BYTES = 65536
+TIMEOUT_S = 10
+MEMORY_MIB = 1024
+
+
+def run_target(name: str, seconds: float) -> dict[str, Any]:
+    """One target in a process of its own, from the seeds and all that was kept of earlier runs."""
+    corpus = FOLDER / name / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    for data in TARGETS[name].seeds():
+        (corpus / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
+    before = {path.name for path in (FOLDER / name).iterdir()}
+    cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.perf_counter()
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "benchmarks.fuzz", "--one", name, str(corpus), f"-max_total_time={int(seconds)}",
+            f"-max_len={MOST_BYTES}", f"-timeout={TIMEOUT_S}", f"-rss_limit_mb={MEMORY_MIB}",
+            f"-artifact_prefix={FOLDER / name}/",
+        ],
+        cwd=ROOT, capture_output=True, text=True, errors="replace", check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(
+            [str(ROOT), str(ROOT / "runtime"), *filter(None, [os.environ.get("PYTHONPATH")])])},
+    )  # fmt: skip
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    runs = re.findall(r"Done (\d+) runs|^#(\d+)\s", done.stderr, re.M)
+    found = sorted({path.name for path in (FOLDER / name).iterdir()} - before)
+    if done.returncode and not found:
+        raise SystemExit(f"the target {name} did not run:\n{done.stderr[-2000:]}")
+    return {
+        "seconds": round(time.perf_counter() - started, 1),
+        "cpu_s": round(after.ru_utime + after.ru_stime - cpu.ru_utime - cpu.ru_stime, 1),
+        "runs": max((int(a or b) for a, b in runs), default=0), "findings": found,
+        "said": _said(done.stderr) if found else "",
+    }  # fmt: skip
+
+
+def _said(output: str) -> str:
+    """The exception that came out, as far as it is told."""
+    lines = [line for line in output.splitlines() if re.match(r" *([\w.]*(Error|Exception)\b|==\d+== ERROR)", line)]
+    return lines[0].strip()[:300] if lines else output[-300:]
+
+
+def _one(name: str, options: list[str]) -> int:
+    """This process is the fuzzer of that target."""
+    atheris: Any = importlib.import_module("atheris")
+    with atheris.instrument_imports(include=["edgetl_runtime", "json", "zipfile", "mcap", "mcap_ros2", "safetensors"]):
+        target = TARGETS[name].load()
+    from edgetl_runtime.errors import EdgetlError
+
+    def test_one_input(data: bytes) -> None:
+        with contextlib.suppress(EdgetlError):
+            target(data)
+
+    atheris.Setup([sys.argv[0], *options], test_one_input)
+    atheris.Fuzz()
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run every target; 1 when one of them found something."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["--one"]:
+        return _one(arguments[1], arguments[2:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hours", type=float, default=float(os.environ.get("HOURS") or 0.05), help="for each target")
+    parser.add_argument("targets", nargs="*", help=f"of {', '.join(TARGETS)} (default: all)")
+    args = parser.parse_args(arguments)
+    if importlib.util.find_spec("atheris") is None:
+        print("skipped: atheris is not installed (x86 and CPython 3.11 to 3.13): pip install atheris")
+        return 0
+    figures = {}
+    for name in args.targets or TARGETS:
+        figures[name] = found = run_target(name, 3600 * args.hours)
+        print(
+            f"{name:<10} {found['cpu_s'] / 3600:.3f} CPU-hours, {found['runs']:>9,} runs,"
+            f" {len(found['findings'])} findings {' '.join(found['findings'])} {found['said']}",
+            flush=True,
+        )
+    write_evidence("fuzz", figures)
+    return int(any(found["findings"] for found in figures.values()))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
