@@ -69,7 +69,7 @@ def _tensor_files() -> List[bytes]:
     import numpy as np
     from edgetl_runtime.bundle.tensors import pack_tensors
 
-    some = {"a": np.ones((2, 3), np.float32), "b": np.arange(4), "c": np.zeros((0, 5))}
+    some: Dict[str, Any] = {"a": np.ones((2, 3), np.float32), "b": np.arange(4), "c": np.zeros((0, 5))}
     return [pack_tensors(some, {"x": [1, {"y": None}]}), pack_tensors({}, {})]
 
 
