@@ -51,7 +51,7 @@ class UnixSocket:
                 self._server.bind(str(path))
             finally:
                 os.umask(before)
-            self._server.listen(_MOST_CLIENTS)
+            self._server.listen(4 * _MOST_CLIENTS)
         except OSError as error:
             self._server.close()
             raise SourceError(f"no socket can be made at {path}: {error}; is another process serving there?") from error

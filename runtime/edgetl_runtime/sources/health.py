@@ -160,7 +160,7 @@ class Watch:
             if about.stuck_after and self._stuck.max() + 1 >= about.stuck_after:
                 self._hold("constant", now_s)
         else:
-            few = sample.data[::16, ::16]
+            few = sample.data[:: max(1, sample.data.shape[0] // 32), :: max(1, sample.data.shape[1] // 32)]
             if few.min() >= _BRIGHT or few.max() <= _DARK:
                 self._hold("saturated", now_s)
             self._repeats = self._repeats + 1 if last is not None and last == mark else 0
@@ -168,10 +168,11 @@ class Watch:
             self._hold("constant", now_s)
 
     def _fingerprint(self, sample: Sample) -> Any:
-        """What tells a sample from the next: its values, or shape and checksum of every 16th row of a frame."""
+        """What tells a sample from the next: its values, or a frame's shape and the checksum of some 32 rows."""
         if self._about.kind == "vector":
             return sample.data
-        return sample.data.shape, zlib.crc32(np.ascontiguousarray(sample.data[::16]).data)
+        rows = sample.data[:: max(1, sample.data.shape[0] // 32)]
+        return sample.data.shape, zlib.crc32(np.ascontiguousarray(rows).data)
 
     def _hold(self, fault: str, now_s: float) -> str:
         self._held[fault] = now_s

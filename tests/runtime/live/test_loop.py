@@ -1,0 +1,220 @@
+"""The loop on a real session: every input answered, labels learnt beside it, and nothing learnt from a bad sensor."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional
+
+import numpy as np
+import pytest
+from edgetl_runtime.live import LabelRequest, LearningThread, Loop, Memory, inputs_of
+from edgetl_runtime.session import Session
+from edgetl_runtime.smoothing import DecisionFilter, RateLimit, Thinner
+from edgetl_runtime.sources import About, Sample, Source
+from edgetl_runtime.sources.array_feed import ArrayFeed
+from edgetl_runtime.sources.simulated_feed import SimulatedFeed
+
+from tests.runtime import golden
+
+COUNT = 60
+
+
+class Kept:
+    """A sink that keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.records: List[Dict[str, Any]] = []
+
+    def write(self, record: Any) -> None:
+        self.records.append(dict(record))
+
+    def close(self) -> None: ...
+
+    def of(self, kind: str) -> List[Dict[str, Any]]:
+        return [record for record in self.records if record["kind"] == kind]
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    with golden.opened(tmp_path / "state") as opened:
+        yield opened
+
+
+def recorded(rates: Optional[Dict[str, float]] = None) -> Source:
+    feed: Any = ArrayFeed("digits", golden.frames()[:COUNT], rate_hz=10.0)
+    return Source(SimulatedFeed(feed, np.random.default_rng(2), rates) if rates else feed)
+
+
+def wait_for(done: Callable[[], Any]) -> bool:
+    until = time.monotonic() + 20.0
+    while not done() and time.monotonic() < until:
+        time.sleep(0.005)
+    return bool(done())
+
+
+def test_every_input_of_a_recording_is_answered_as_the_session_does(session: Session) -> None:
+    kept = Kept()
+    with recorded() as source:
+        Loop(session, source, inputs_of(source.about, session.takes), [kept]).run()
+    expected = session.predict_many(golden.frames()[:COUNT])
+    found = kept.of("prediction")
+    assert [record["label"] for record in found] == [prediction.label for prediction in expected]
+    assert [record["number"] for record in found] == list(range(1, COUNT + 1))
+    assert [record["outlier"] for record in found] == pytest.approx([prediction.outlier for prediction in expected])
+    assert kept.of("health")[-1]["state"] in ("ok", "ended")
+
+
+def test_decisions_are_smoothed_and_abstain(session: Session) -> None:
+    kept = Kept()
+    with recorded() as source:
+        Loop(
+            session, source, inputs_of(source.about, session.takes), [kept], smooth=DecisionFilter(memory_s=1.0)
+        ).run()
+    found = kept.of("prediction")  # another digit each time
+    assert sum(record["decision"] is None for record in found) > COUNT // 2
+    assert {record["reason"] for record in found} <= {"", "unsure"}
+
+
+def taught(session: Session, source: Source, requests: List[LabelRequest], **options: Any) -> Kept:
+    """The loop over a recording, then labels for it."""
+    kept, memory = Kept(), Memory()
+    loop = Loop(session, source, inputs_of(source.about, session.takes), [kept], memory=memory)
+    learning = LearningThread(session, memory, loop.tell, source="a table", **options)
+    loop.run()
+    for request in requests:
+        learning.ask(request)
+    learning.close()
+    kept.records += loop.leftover()
+    return kept
+
+
+def test_labels_that_come_late_are_learnt_for_the_input_they_name(session: Session) -> None:
+    requests = [LabelRequest("eleven", number=3), LabelRequest("eleven", stamp_s=0.7), LabelRequest("twelve")]
+    kept = taught(session, recorded(), requests)
+    assert [record["number"] for record in kept.of("learnt")] == [3, 8, COUNT]
+    learnt = session.samples()
+    assert [sample.label for sample in learnt] == ["eleven", "eleven", "twelve"]
+    assert {sample.source for sample in learnt} == {"a table"}
+    assert [record["id"] for record in kept.of("learnt")] == [sample.id for sample in learnt]
+
+
+def test_what_cannot_be_learnt_is_refused_with_the_reason(session: Session) -> None:
+    requests = [LabelRequest("x", number=9999), LabelRequest("", number=3), LabelRequest("a\tb", number=3)]
+    kept = taught(session, recorded(), requests)
+    reasons = [record["reason"] for record in kept.of("refused")]
+    assert len(reasons) == 3 and not kept.of("learnt") and not session.samples()
+    assert "not remembered" in reasons[0] and "empty" in reasons[1] and "control" in reasons[2]
+
+
+@pytest.mark.parametrize("fault", ["freeze", "black"])
+def test_no_head_learns_from_a_doubtful_sensor_and_prediction_goes_on(session: Session, fault: str) -> None:
+    before = session.status()["generation"]
+    requests = [LabelRequest("wrong", number=number) for number in range(1, COUNT + 1)]
+    source = recorded({fault: 1.0})
+    kept = taught(session, source, requests)
+    answered = [record["number"] for record in kept.of("prediction")]
+    assert len(answered) == COUNT
+    doubted = {record["number"] for record in kept.of("prediction") if record["doubt"]}
+    assert len(doubted) >= COUNT - 3
+    assert {record["number"] for record in kept.of("refused")} == doubted
+    assert {sample.label for sample in session.samples()} <= {"wrong"}
+    assert len(session.samples()) == COUNT - len(doubted)  # only what came before it could be seen
+    assert session.status()["generation"] <= before + len(session.samples())
+
+
+def test_the_same_view_again_is_not_learnt_and_a_flood_of_labels_is_held_back(session: Session) -> None:
+    again = [LabelRequest("seven", number=5)] * 4
+    kept = taught(session, recorded(), again, thinner=Thinner(0.05))
+    assert len(kept.of("learnt")) == 1 and len(kept.of("refused")) == 3
+    many = [LabelRequest("seven", number=number) for number in range(1, 21)]
+    kept = taught(session, recorded(), many, limit=RateLimit(per_s=0.001, burst=5))
+    assert len(kept.of("learnt")) == 5 and len(kept.of("refused")) == 15
+
+
+class Gate:
+    def __init__(self) -> None:
+        self.hot = "the board is hot"
+
+    def reason(self) -> str:
+        return self.hot
+
+
+def test_heat_pauses_learning_and_never_a_prediction(session: Session) -> None:
+    gate, kept, memory = Gate(), Kept(), Memory()
+    with recorded() as source:
+        loop = Loop(session, source, inputs_of(source.about, session.takes), [kept], memory=memory)
+        learning = LearningThread(session, memory, loop.tell, gates=[gate])
+        assert loop.step()
+        learning.ask(LabelRequest("eleven"))
+        assert wait_for(lambda: learning.paused)
+        for _ in range(20):
+            assert loop.step()
+        assert len(kept.of("prediction")) == 21 and not session.samples()
+        gate.hot = ""
+        assert wait_for(lambda: session.samples())
+        learning.close()
+
+
+def test_a_slow_learner_holds_no_prediction_up(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = threading.Event()
+
+    def slow(*_: Any, **__: Any) -> int:
+        assert held.wait(30.0)
+        return 1
+
+    monkeypatch.setattr(session, "learn", slow)
+    kept, memory = Kept(), Memory()
+    with recorded() as source:
+        loop = Loop(session, source, inputs_of(source.about, session.takes), [kept], memory=memory)
+        learning = LearningThread(session, memory, loop.tell)
+        loop.step()
+        learning.ask(LabelRequest("eleven"))
+        loop.run()
+        assert len(kept.of("prediction")) == COUNT and not kept.of("learnt")
+        held.set()
+        learning.close()
+    assert [record["kind"] for record in loop.leftover()] == ["learnt"]
+
+
+def test_a_live_source_is_followed_at_its_newest(session: Session) -> None:
+    class Camera:
+        about = About("camera", "vector", tuple("abcdefgh"), rate_hz=None, live=True)
+        connected, drops = True, {}  # type: ignore[var-annotated]
+        sent = False
+
+        def read(self, timeout_s: float) -> Any:
+            if self.sent:
+                return None
+            self.sent = True
+            return [Sample(np.full(8, n), float(n)) for n in range(50)]
+
+        def close(self) -> None: ...
+
+    kept = Kept()
+    with Source(Camera()) as source:
+        source._thread.join()  # type: ignore[union-attr]
+        Loop(session, source, inputs_of(source.about, _vectors()), [kept]).run()
+    assert kept.of("health")[-1]["skipped"] == 46
+
+
+def _vectors() -> Any:
+    from edgetl_runtime.preprocess import ArrayPreprocess
+
+    return ArrayPreprocess((8,))
+
+
+def test_what_cannot_be_used_is_counted_and_the_loop_goes_on(session: Session) -> None:
+    feed = ArrayFeed("wrong", np.random.default_rng(0).normal(size=(5, 3)), rate_hz=10.0)
+    kept = Kept()
+    with Source(feed) as source:
+        loop = Loop(session, source, inputs_of(source.about, _three()), [kept])
+        loop.run()
+    assert loop.unusable == 5 and loop.predicted == 0 and not kept.of("prediction")
+
+
+def _three() -> Any:
+    from edgetl_runtime.preprocess import ArrayPreprocess
+
+    return ArrayPreprocess((3,))
