@@ -15,7 +15,7 @@ from edgetl_runtime.preprocess import ArrayPreprocess, Preprocess
 from edgetl_runtime.sources import About, Sample
 from edgetl_runtime.windows import Windower, WindowSpec
 
-__all__ = ["Input", "Memory", "inputs_of"]
+__all__ = ["Cutter", "Input", "Memory", "inputs_of"]
 
 Cutter = Callable[[Sequence[Sample]], List["Input"]]
 
