@@ -49,7 +49,9 @@ ADAPTERS: Mapping[str, AdapterRow] = {
     ),
     "restandardise": AdapterRow("restandardise", "gain and offset of single features", "label shift", moments=True),
     "self_taught": AdapterRow("self_taught", "noise in unused directions", "little", moments=True),
-    "self_training": AdapterRow("self_training", "covariate shift, the head mostly right", "a head sure and wrong"),
+    "self_training": AdapterRow(
+        "self_training", "covariate shift, the head mostly right", "a head sure and wrong", moments=True
+    ),
     "t3a": AdapterRow("t3a", "mild covariate shift (reference method)", "correlated features", linear=True),
 }
 
