@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgetl_runtime.adapt.buffer import Buffer
 from edgetl_runtime.adapt.calibration import Calibration, fit_calibration, recalibrated
+from edgetl_runtime.adapt.choosing import chosen
 from edgetl_runtime.adapt.fitness import Fitness, fitness, unfit
 from edgetl_runtime.adapt.loading import load_adapted
 from edgetl_runtime.adapt.maps import FeatureMap
@@ -33,6 +34,7 @@ __all__ = [
     "adapt",
     "challengers",
     "choose_questions",
+    "chosen",
     "clusters",
     "estimated_mean",
     "fit_calibration",
