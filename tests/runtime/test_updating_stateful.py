@@ -131,6 +131,15 @@ class Life(RuleBasedStateMachine):
         self._started()
         self.session = self.device.open(asked)
 
+    @precondition(lambda self: self.session is None and self.failed_counts)
+    @rule(times=st.integers(1, 3))
+    def crash_loop(self, times: int) -> None:
+        for _ in range(times):
+            self._started()
+            session = self.device.open(None)
+            assert session.status()["bundle"]["sequence"] == self.serving
+            session._release()
+
     @precondition(lambda self: self.session is None)
     @rule(sequence=st.sampled_from(SEQUENCES), person=st.booleans())
     def install(self, sequence: int, person: bool) -> None:
