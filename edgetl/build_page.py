@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgetl.build_result import BuildResult
 from edgetl.charts import Bar, Bars, Heatmap
-from edgetl.pack import BuildResult
 from edgetl.report import Columns, Figure, KeyFigures, Part, Section, Table, Text, page
+from edgetl.variants_page import variant_sections
 
 __all__ = ["build_page"]
 
@@ -23,7 +24,7 @@ def build_page(result: BuildResult) -> str:
         sections.append(_accuracy(result))
     else:
         sections.append(Section("How well it does", "", [Text(["Nothing was held out, so nothing was measured."])]))
-    sections += [_parity(result), _content(result)]
+    sections += [_parity(result), *variant_sections(result), _content(result)]
     return page(
         f"The bundle {result.path.name}",
         f"{_said(result)} from {result.training_samples} training samples, {result.dim} features.",

@@ -26,7 +26,7 @@ from edgetl_runtime.labels import plain_text
 from numpy.typing import NDArray
 
 from edgetl.build_result import BuildResult
-from edgetl.errors import DatasetError, ParityError
+from edgetl.errors import DatasetError, ParityError, QuantizeError
 from edgetl.extraction import KEPT_SAMPLES, ExtractedPart, extract, run_engine, spread
 from edgetl.factory import check_head, check_target_head, make_head_member, make_target_member
 from edgetl.golden import choose_golden, guard_set
@@ -84,8 +84,8 @@ def build(
     `head` is any of `edgetl_runtime.heads`, with its options (`edgetl.factory`), by default `slda`, and `ridge` for
     a dataset with numbers in place of labels; with `softmax`, `mlp` and `knn`
     the bundle carries features of source samples, which can tell much of those samples.
-    Raises DatasetError, BackboneError, ExportError, ParityError, ProfileError, SourceError, LabelError,
-    BundleError; ValueError for a head that there is not.
+    Raises DatasetError, BackboneError, ExportError, ParityError, ProfileError, QuantizeError, SourceError,
+    LabelError, BundleError; ValueError for a head that there is not.
     """
     from edgetl.backbones import extractor as open_extractor
     from edgetl.data import TargetDataset
@@ -108,6 +108,8 @@ def build(
     targets = tuple(dict.fromkeys(profile.id for profile in profiles))
     wished = wishes(tuple(dict.fromkeys(profiles)), precisions)
     limits = Limits(max_drop, min_agreement)
+    if quantization_aware < 0:
+        raise QuantizeError(f"quantization_aware is a number of epochs, 0 for none; got {quantization_aware}")
     private_pem = _read_key(key)
     target = Path(out)
     if not target.parent.is_dir():

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgetl_runtime.bundle import ANY_DEVICE, EngineChoice
 
+from edgetl.errors import QuantizeError
 from edgetl.profiles import DeviceProfile
 from edgetl.quantize.recipes import FP16, FP32, INT8, S8S8, U8S8, recipes_of
 from edgetl.quantize.speed import host_family
@@ -59,10 +60,10 @@ def wishes(profiles: Sequence[DeviceProfile], precisions: Sequence[str] | None =
     """What the profiles ask for, a device after the other, best first; float32 is always among it.
 
     `precisions` (names of `edgetl.quantize.PRECISIONS`, or "int8") takes the place of those of the profiles; they
-    say the order even then. Raises ValueError for a name that there is not, or precisions for no device.
+    say the order even then. Raises QuantizeError for a name that there is not, or precisions for no device.
     """
     if precisions is not None and not profiles:
-        raise ValueError("precisions are chosen for devices: name them too, devices=['x86-openvino']")
+        raise QuantizeError("precisions are chosen for devices: name them too, devices=['x86-openvino']")
     asked = None if precisions is None else {row for name in precisions for row in recipes_of(name)}
     found: list[Wish] = []
     for profile in profiles:

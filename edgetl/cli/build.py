@@ -16,6 +16,7 @@ from edgetl_runtime.types import Output
 from edgetl.build_page import build_page
 from edgetl.cli.progress import shown_progress
 from edgetl.pack import BuildResult, build
+from edgetl.quantize.fidelity import Limits
 
 __all__ = ["EXAMPLE", "add_arguments", "run", "write_report"]
 
@@ -52,6 +53,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="ID",
         help="a board it is for (see edgetl devices); may be repeated",
+    )
+    parser.add_argument(
+        "--precision",
+        type=_names,
+        metavar="P[,P]",
+        help="only these of fp32, fp16, int8 (s8s8, u8s8); default: what the profile of each board wants",
+    )
+    parser.add_argument(
+        "--max-drop",
+        type=float,
+        default=Limits.max_drop,
+        metavar="POINTS",
+        help=f"most accuracy that a precision may cost, cross-validated (default {Limits.max_drop:g})",
+    )
+    parser.add_argument(
+        "--min-agreement",
+        type=float,
+        default=Limits.min_agreement,
+        metavar="PERCENT",
+        help=f"least share of decisions that it shares with float32 (default {Limits.min_agreement:g})",
+    )
+    parser.add_argument(
+        "--quantization-aware",
+        type=int,
+        default=0,
+        metavar="EPOCHS",
+        help="tune the network to be quantized, where quantizing it misses these limits (default 0)",
     )
     parser.add_argument("--key", metavar="FILE", help="private key to sign with (see edgetl keygen)")
     parser.add_argument(
@@ -108,6 +136,10 @@ def run(args: argparse.Namespace) -> int:
             out=args.out,
             name=args.name,
             devices=args.device,
+            precisions=args.precision,
+            max_drop=args.max_drop,
+            min_agreement=args.min_agreement,
+            quantization_aware=args.quantization_aware,
             key=args.key,
             head=args.head,
             sequence=args.sequence,
@@ -157,8 +189,26 @@ def _text(result: BuildResult) -> str:
         lines.append(
             f"  its head carries the features of {result.source_features} source samples: they can tell much of those"
         )
+    lines += _variants(result)
     lines.append(f"  {result.seconds['total']:.0f} s: {_seconds(result)}")
     return "\n".join(lines)
+
+
+def _variants(result: BuildResult) -> list[str]:
+    """What became of each precision, and what each board tries."""
+    lines = []
+    for variant in result.variants:
+        size = f", {variant.graph_bytes / 1e6:.1f} MB" if variant.graph_bytes else ""
+        lines.append(f"  {variant.name}{size}, {'shipped' if variant.shipped else 'NOT SHIPPED'}: {variant.why}")
+        for name, figures in variant.engines.items():
+            if figures.speedup is not None:
+                lines.append(
+                    f"    {name}: {figures.latency_ms:.2f} ms, {figures.speedup:.2f} times as fast as float32 there"
+                )
+    for device, choices in (result.plans or {}).items():
+        tried = ", then ".join(dict.fromkeys(f"{choice.variant} in {choice.engine}" for choice in choices))
+        lines.append(f"  {device} tries {tried}")
+    return [*lines, f"  {result.caution}"] if result.caution else lines
 
 
 def _seconds(result: BuildResult) -> str:
@@ -169,6 +219,10 @@ def _said(result: BuildResult) -> str:
     if result.classes:
         return f"{len(result.classes)} classes"
     return f"numbers: {', '.join(output.name for output in result.outputs)}"
+
+
+def _names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _outputs(text: str) -> list[Output]:

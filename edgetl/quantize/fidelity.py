@@ -34,7 +34,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         if not (0.0 <= self.max_drop <= 100.0 and 0.0 <= self.min_agreement <= 100.0):
-            raise ValueError(
+            raise QuantizeError(
                 "limits are points and percent, 0 to 100; got a drop of"
                 f" {self.max_drop} and an agreement of {self.min_agreement}"
             )

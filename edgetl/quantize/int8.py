@@ -71,8 +71,7 @@ class Calibrated:
         options = {
             "ActivationSymmetric": recipe.activations == "int8",
             "WeightSymmetric": True,
-            # TensorRT parses no int32 bias; in float32 it costs nothing.
-            "QuantizeBias": False,
+            "QuantizeBias": recipe.int32_bias,
         }
         try:
             quantizer = QDQQuantizer(

@@ -33,6 +33,9 @@ PROVIDERS: Dict[str, Tuple[str, ...]] = {
     "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
 }
 _CPU = PROVIDERS["cpu"]
+# Since 1.21 it rounds the weights of a layer that a quantized graph keeps in float32 to INT8, with one scale for all
+# channels (microsoft/onnxruntime #22969, #25673); versions that do not know the name ignore it.
+_DISABLED = ["WeightBiasQuantization"]
 
 
 class OnnxruntimeEngine:
@@ -111,7 +114,7 @@ def load(
         listed += _CPU
     listed = [(name, {"use_tf32": str(int(tf32))}) if name == "CUDAExecutionProvider" else name for name in listed]
     try:
-        session = onnxruntime.InferenceSession(graph, options, providers=listed)
+        session = onnxruntime.InferenceSession(graph, options, providers=listed, disabled_optimizers=_DISABLED)
     except Exception as error:  # as above
         if guarded and "fallback" in str(error):
             raise EngineUnavailableError(

@@ -52,7 +52,7 @@ def elsewhere(monkeypatch: Any) -> List[Any]:
     asked: List[Any] = []
 
     class Elsewhere(onnxruntime.InferenceSession):  # type: ignore[misc]
-        def __init__(self, graph: bytes, options: Any, providers: Any) -> None:
+        def __init__(self, graph: bytes, options: Any, providers: Any, **further: Any) -> None:
             asked.append(providers)
             super().__init__(graph, onnxruntime.SessionOptions(), providers=["CPUExecutionProvider"])
 
