@@ -9,7 +9,7 @@ EVIDENCE := extractors engines engine-cost preprocess bench own-data bad-input e
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly lint clean $(EVIDENCE)
+.PHONY: help demo test faults nightly lint clean $(EVIDENCE)
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z$$()A-Z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,10 @@ demo: .venv/ready ## the whole loop on real digits: train, freeze, pack, and a d
 test: lint ## ruff, mypy and the tests of the commit tier: what CI runs
 	@echo "== pytest, the commit tier"
 	.venv/bin/python -m pytest -m "not slow"
+
+faults: .venv/ready ## power cuts, failed system calls, damage, crowds: the commit tier of minutes
+	@echo "== pytest, the fault suites of the commit tier"
+	.venv/bin/python -m pytest tests/faults -m "not slow"
 
 nightly: lint ## every test, with many more random examples
 	@echo "== pytest, all tiers"

@@ -26,7 +26,7 @@ def make(*arguments: str) -> str:
 def test_help_is_the_default_and_lists_every_target() -> None:
     listed = set(re.findall(r"^make (\S+)", make(), re.M))
     assert make() == make("help")
-    assert listed == {"help", "demo", "test", "nightly", "lint", "clean", *EVIDENCE}
+    assert listed == {"help", "demo", "test", "faults", "nightly", "lint", "clean", *EVIDENCE}
 
 
 @pytest.mark.parametrize("target", EVIDENCE)
