@@ -21,10 +21,12 @@ class Answers:
 
     def __init__(self) -> None:
         self._counts: Dict[_Pair, int] = {}
+        self._disputed: Optional[List[Tuple[Label, Label]]] = []
 
     def add(self, answer: Label, label: Optional[Label]) -> None:
         """One sample: what the factory head said, and its label."""
         self._counts[answer, label] = self._counts.get((answer, label), 0) + 1
+        self._disputed = None
 
     def disputed(self) -> List[Tuple[Label, Label]]:
         """Pairs (A, B): the factory head says A, the label is nearly always B, and hardly anybody gives the label A.
@@ -32,6 +34,11 @@ class Answers:
         A new domain does this too, when the factory head is wrong about everything; so it is disputed only where
         the head is so good about all else that chance would hardly make it wrong each time.
         """
+        if self._disputed is None:
+            self._disputed = self._found()
+        return list(self._disputed)
+
+    def _found(self) -> List[Tuple[Label, Label]]:
         labels: Dict[Optional[Label], int] = {}
         said: Dict[Label, Dict[Label, int]] = {}
         right = total = 0
@@ -63,4 +70,5 @@ class Answers:
         result = cls()
         for answer, label, count in rows:
             result._counts[answer, label] = int(count)
+            result._disputed = None
         return result

@@ -19,7 +19,7 @@ class NearDuplicates:
     apart on average, all features measured in their `spread` (D) within a class.
     """
 
-    def __init__(self, spread: ArrayLike, capacity: int = 512, near: float = 0.1) -> None:
+    def __init__(self, spread: ArrayLike, capacity: int = 512, near: float = 0.15) -> None:
         scale = np.asarray(spread, dtype=np.float64)
         if scale.ndim != 1 or not (np.isfinite(scale).all() and (scale >= 0).all() and capacity > 0 and near > 0):
             raise ValueError(f"spread must be D numbers that are not negative; got shape {scale.shape}")

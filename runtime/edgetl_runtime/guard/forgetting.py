@@ -11,26 +11,24 @@ from edgetl_runtime.guard.records import SourceCheck
 __all__ = ["cost"]
 
 
-def cost(check: Optional[SourceCheck], policy: Policy, scale: float = 1.0) -> Optional[str]:
+def cost(check: Optional[SourceCheck], policy: Policy) -> Optional[str]:
     """Why the challenger must not go live, in words; None when it costs no more than the policy allows.
 
     Against the factory head: all samples together, then class by class, each beyond what chance explains.
     """
     if check is None or not sum(check.counts):
         return None
-    total, worse, better = sum(check.counts), sum(check.worse), sum(check.better)
-    lost = sum(
-        n * (min(new, scale) - min(old, scale)) / scale
-        for n, new, old in zip(check.counts, check.challenger, check.factory)
-    )
-    rows = list(zip(check.worse, check.better, check.classes, check.counts))
-    if lost > policy.forgetting * total + policy.doubt * math.sqrt(worse + better):
-        most = max(rows, key=lambda row: row[0] - row[1])
+    changed = check.squares or tuple(float(more + less) for more, less in zip(check.worse, check.better))
+    lost = [n * (new - old) for n, new, old in zip(check.counts, check.challenger, check.factory)]
+    rows = list(zip(lost, changed, check.classes, check.counts, check.worse))
+    total = sum(check.counts)
+    if sum(lost) > policy.forgetting * total + policy.doubt * math.sqrt(sum(changed)):
+        most = max(rows, key=lambda row: row[0])
         return (
-            f"it forgets: of {total} source samples {worse} turn wrong and {better} right;"
-            f" class {most[2]} suffers most, {most[0]} of {most[3]} turn wrong"
+            f"it forgets: of {total} source samples {sum(check.worse)} turn worse and {sum(check.better)} better;"
+            f" class {most[2]} suffers most, {most[4]} of {most[3]} turn worse"
         )
-    for worse, better, label, count in rows:
-        if worse - better > policy.class_forgetting * count + math.sqrt(worse + better):
-            return f"it forgets: class {label} suffers, of its {count} source samples {worse} turn wrong"
+    for less, moved, label, count, worse in rows:
+        if less > policy.class_forgetting * count + math.sqrt(moved):
+            return f"it forgets: class {label} suffers, of its {count} source samples {worse} turn worse"
     return None

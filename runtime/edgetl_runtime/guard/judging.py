@@ -118,7 +118,7 @@ class Guard:
         why = self._reason()
         if why is None:
             return Verdict("keep", self._waiting(), "", evidence)
-        against = cost(check, policy, self.scale)
+        against = cost(check, policy)
         if against is not None:
             return Verdict("keep", f"{why}; but {against}", "", evidence)
         if alarms:

@@ -19,8 +19,9 @@ class Policy:
     class gives more evidence than twice all others and `head_start` samples. Once a learner has proved itself, its
     newer heads follow when they are not behind on as many samples as the share `growth` of all.
 
-    On the source guard set a challenger may lose the share `forgetting` of all samples, and `doubt` standard errors
-    more before that is believed; of one class the share `class_forgetting` and one standard error.
+    On the source guard set a challenger may lose the share `forgetting` of all samples (for targets, of their
+    variance), and `doubt` standard errors more before that is believed; of one class the share `class_forgetting`
+    and one standard error.
     With `acts` false the guard asks where it would have acted; with `judges` false everything learnt goes live.
     """
 
@@ -34,7 +35,7 @@ class Policy:
     least_labels: int = 4
     least_others: int = 3
     head_start: int = 3
-    growth: float = 0.1
+    growth: float = 0.02
     forgetting: float = 0.01
     doubt: float = 0.5
     class_forgetting: float = 0.2

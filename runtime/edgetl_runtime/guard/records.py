@@ -60,7 +60,8 @@ class SourceCheck:
     """Mean losses of K classes on the source guard set of the bundle, which nobody was ever trained on.
 
     `worse` and `better` count the samples of each class that the challenger loses, or gains, against the factory
-    head. A regression has one class.
+    head; `squares` sums the squared differences of the two losses, by default one a changed sample. A regression
+    has one class, and losses in variances of its targets.
     """
 
     classes: Tuple[Label, ...]
@@ -70,6 +71,7 @@ class SourceCheck:
     factory: Tuple[float, ...]
     worse: Tuple[int, ...]
     better: Tuple[int, ...]
+    squares: Tuple[float, ...] = ()
 
     def to_json(self) -> Dict[str, Any]:
         """Plain data of this check."""
@@ -101,6 +103,7 @@ def source_check(
         mean(first),
         tuple(int((candidate[mask] > first[mask]).sum()) for mask in members),
         tuple(int((candidate[mask] < first[mask]).sum()) for mask in members),
+        tuple(float(((candidate[mask] - first[mask]) ** 2).sum()) for mask in members),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgetl_runtime.heads.anchored import AnchoredHead, fit_anchored
 from edgetl_runtime.heads.calibration import calibrated
 from edgetl_runtime.heads.multitask import MultiHead, TaskStatistics
 from edgetl_runtime.heads.protocol import Evidence, Explanation, Head
@@ -13,6 +14,7 @@ from edgetl_runtime.heads.target_head import TargetHead, target_head
 
 __all__ = [
     "HEADS",
+    "AnchoredHead",
     "Evidence",
     "Explanation",
     "Head",
@@ -26,6 +28,7 @@ __all__ = [
     "angle_targets",
     "angles_of",
     "calibrated",
+    "fit_anchored",
     "fit_head",
     "fit_regressor",
     "load_head",

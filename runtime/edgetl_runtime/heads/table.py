@@ -83,6 +83,9 @@ def load_head(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -
     if "regressor" in metadata:
         of_targets: Head = _load_module("target_head").load_target_head(arrays, metadata)
         return of_targets
+    if name == "anchored":
+        of_two: Head = _load_module("anchored").load(arrays, metadata)
+        return of_two
     if not isinstance(name, str) or name not in HEADS:
         raise StatisticsError(f"the metadata names the head {name!r}; known heads are {sorted(HEADS)}")
     head: Head = _load_module(HEADS[name].module).load(arrays, metadata)
