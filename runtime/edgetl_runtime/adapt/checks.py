@@ -33,7 +33,9 @@ def adapter_checks(make: Make, row: AdapterRow) -> Iterator[Check]:
         yield Check(f"decides_after_{name}", partial(_decides, make, row, rows))
 
 
-def example(seed: int = 0, head: str = "slda", count: int = 300, dim: int = 8) -> Tuple[Situation, Array, NDArray[np.int64]]:
+def example(
+    seed: int = 0, head: str = "slda", count: int = 300, dim: int = 8
+) -> Tuple[Situation, Array, NDArray[np.int64]]:
     """A situation on Gaussian classes without any shift, and test features (N, D) with class indices (N)."""
     generator = np.random.Generator(np.random.PCG64(seed))
     centres = 3.0 * np.random.Generator(np.random.PCG64(7)).standard_normal((4, dim))
