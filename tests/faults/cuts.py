@@ -85,20 +85,34 @@ def cut_power(ground: Ground, cuts: int, *, mounts: str = MOUNTS[0], mutant: str
             if number % 50 == 49:
                 time.sleep(draw.uniform(0.0, 6.0))  # beyond the interval at which the journal is committed by itself
         _let_finish(writer, log, *_last(log))
-    views = _views(log)
-    outcome.operations = len(views)
+    told = _views(log)
+    outcome.operations = len(told)
     for life, acknowledged, found, seconds in seen:
         outcome.cuts += 1
         outcome.slowest_s = max(outcome.slowest_s, seconds)
-        allowed = [views[life, n] for n in (acknowledged, acknowledged + 1) if (life, n) in views]
-        outcome.busy += len(allowed) > 1
-        if isinstance(found, str) or not any(_alike(found, view) for view in allowed):
-            lives = {} if isinstance(found, str) else views
-            earlier = [n for (its, n), view in lives.items() if its == life and _alike(found, view)]
-            kind = found.split("\n")[0][:80] if isinstance(found, str) else "lost" if earlier else "mixed"
-            outcome.kinds[kind] += 1
-            outcome.violations.append(f"life {life}, {acknowledged} acknowledged, found {earlier}: {str(found)[:400]}")
+        outcome.busy += (life, acknowledged + 1) in told
+        if isinstance(found, str):
+            kind = found.split("\n")[0][:80]
+        elif any(_alike(found, view) for view in _allowed(told, life, acknowledged)):
+            continue
+        else:
+            earlier = [n for (its, n), (_, view) in told.items() if its == life and _alike(found, view)]
+            kind = "lost" if earlier else "mixed"
+        outcome.kinds[kind] += 1
+        outcome.violations.append(f"life {life}, {acknowledged} acknowledged: {kind}: {str(found)[:400]}")
     return outcome
+
+
+Told = dict[tuple[int, int], tuple[str, Any]]  # what was done and what was answered then, by life and number
+
+
+def _allowed(told: Told, life: int, acknowledged: int) -> list[Any]:
+    """What was acknowledged, what was in progress, and between them the samples without the move of the head."""
+    _, before = told[life, acknowledged]
+    if (life, acknowledged + 1) not in told:
+        return [before]
+    act, after = told[life, acknowledged + 1]
+    return [before, after, {**before, "learnt": after["learnt"]}] if act == "learn" else [before, after]
 
 
 @contextlib.contextmanager
@@ -128,9 +142,10 @@ def _writer(live: Path, ground: Ground, log: Path, mutant: str) -> Iterator[subp
             if writer.poll() is not None:
                 raise RuntimeError(errors.read_text())
             time.sleep(0.01)
-        yield writer
-        if writer.poll() not in (None, 0):
-            raise RuntimeError(errors.read_text())
+        try:
+            yield writer
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}: {errors.read_text()}") from error
     finally:
         writer.kill()
         writer.wait()
@@ -139,13 +154,12 @@ def _writer(live: Path, ground: Ground, log: Path, mutant: str) -> Iterator[subp
 def _stop(writer: subprocess.Popen[bytes]) -> None:
     """Until no system call is in progress."""
     writer.send_signal(signal.SIGSTOP)
-    while True:
-        states = {_thread_state(path) for path in Path(f"/proc/{writer.pid}/task").iterdir()}
-        if states <= {"T"}:
-            return
-        if writer.poll() is not None:
-            raise RuntimeError("the writer ended")
+    while writer.poll() is None:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # of a thread that just ended
+            if {_thread_state(path) for path in Path(f"/proc/{writer.pid}/task").iterdir()} <= {"T"}:
+                return
         time.sleep(0.0002)
+    raise RuntimeError("the writer ended")
 
 
 def _thread_state(task: Path) -> str:
@@ -170,8 +184,8 @@ def _last(log: Path) -> tuple[int, int]:
     return (marks[-1]["life"], marks[-1]["n"]) if marks else (-1, 0)
 
 
-def _views(log: Path) -> dict[tuple[int, int], Any]:
-    return {(line["life"], line["n"]): line["view"] for line in _lines(log) if "view" in line}
+def _views(log: Path) -> Told:
+    return {(line["life"], line["n"]): (line["act"], line["view"]) for line in _lines(log) if "view" in line}
 
 
 def _after(copy: Path, at: Path, mounts: str, life: int, ground: Ground) -> tuple[Any, float]:
@@ -184,15 +198,17 @@ def _after(copy: Path, at: Path, mounts: str, life: int, ground: Ground) -> tupl
 
 
 def _alike(one: Any, other: Any) -> bool:
-    if NOTHING in one or NOTHING in other:
-        return NOTHING in one and NOTHING in other
-    exact = [key for key in one if key != "answers"]
-    if any(one[key] != other[key] for key in exact):
+    if one == NOTHING or other == NOTHING:
+        return bool(one == other)
+    if any(one[part] != other[part] for part in ("learnt", "notes", "device")):
         return False
-    for (label, generation, numbers, outlier), its in zip(one["answers"], other["answers"], strict=True):
-        if label != its[0] or generation != its[1] or numbers.keys() != its[2].keys():
+    if any(one["live"][fact] != other["live"][fact] for fact in ("generation", "generations", "recovered")):
+        return False
+    for (label, _, numbers, outlier), its in zip(one["live"]["answers"], other["live"]["answers"], strict=True):
+        if label != its[0] or numbers.keys() != its[2].keys():
             return False
-        differences = [abs(numbers[key] - its[2][key]) for key in numbers]
-        if max(differences) > _CLOSE or abs(outlier - its[3]) > _CLOSE * max(1.0, abs(outlier)):
+        if max(abs(numbers[key] - its[2][key]) for key in numbers) > _CLOSE:
+            return False
+        if abs(outlier - its[3]) > _CLOSE * max(1.0, abs(outlier)):
             return False
     return True

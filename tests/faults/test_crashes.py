@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.crashes import simulate
-from tests.faults.disk import Disk
+from tests.faults.disk import Cut, Disk
 from tests.faults.ground import Ground
 from tests.faults.mutants import CRASH_MUTANTS, MUTANTS
 from tests.faults.scripts import SCRIPTS
@@ -37,8 +37,9 @@ def test_the_simulation_catches(mutant: str, traced: Ground) -> None:
 def states(*ops: Op, files: dict[str, bytes] | None = None, draws: int = 64) -> list[dict[str, bytes]]:
     """All distinct states after a cut when everything was done."""
     disk = Disk(Recording(files or {}, frozenset([""]), ops))
-    found = {disk.key(cut): disk.state(cut)[0] for cut in disk.cuts(draws) if cut.point == disk.points()[-1]}
-    return list(found.values())
+    last = len(ops) - 1
+    cuts = [Cut(last, names, draw) for names in disk.prefixes(last) for draw in range(draws)]
+    return list({disk.key(cut): disk.state(cut)[0] for cut in cuts}.values())
 
 
 def test_what_was_synced_with_its_name_is_the_only_state() -> None:

@@ -36,37 +36,47 @@ def main(arguments: list[str]) -> None:
 
     for life in itertools.count():
         tell(life=life, n=0)
-        tell(life=life, n=0, view={NOTHING: True})
+        tell(life=life, n=0, act="", view=NOTHING)
         if life:  # only now: nobody looks at the earlier one any more
             shutil.rmtree(Path(folder) / str(life - 1))
         state = Path(folder) / str(life)
-        for number, session in enumerate(_live(state, Path(bundles), random.Random(life)), 1):
+        for number, (act, session) in enumerate(_live(state, Path(bundles), random.Random(life)), 1):
             tell(life=life, n=number)
-            tell(life=life, n=number, view=view(session, state))
+            tell(life=life, n=number, act=act, view=view(session, state))
 
 
-def _live(state: Path, bundles: Path, draw: random.Random) -> Iterator[Any]:
-    """The session after each operation."""
-    session = tiny.opened(state, bundles / tiny.FIRST)
+def _live(state: Path, bundles: Path, draw: random.Random) -> Iterator[tuple[str, Any]]:
+    """What was done, and the session after it."""
+    policy = draw.choice(["immediate", "immediate", "guarded", "manual"])
+    session = tiny.opened(state, bundles / tiny.FIRST, policy=policy)
+    act = "install"
     for _ in range(OPERATIONS):
-        yield session
+        yield act, session
         if draw.random() < 0.15:
             session.close()
-            session = tiny.opened(state, draw.choice([None, bundles / tiny.FIRST]))
-        _change(session, draw)
-    yield session
+            session = tiny.opened(state, policy=policy)
+        act = _change(session, draw)
+    yield act, session
     session.close()
 
 
-def _change(session: Any, draw: random.Random) -> None:
-    samples = session.samples()
-    start = draw.randrange(40)
-    if samples and draw.random() < 0.2:
+def _change(session: Any, draw: random.Random) -> str:
+    samples, generation = session.samples(), session.status()["generation"]
+    start, choice = draw.randrange(40), draw.random()
+    if samples and choice < 0.15:
         session.forget(draw.choice(samples).id)
-    elif draw.random() < 0.3:
+        return "forget"
+    if generation and choice < 0.25:
+        session.rollback()
+        return "rollback"
+    if samples and choice < 0.35:
+        session.review(accept=True)
+        return "review"
+    if choice < 0.6:
         teach(session, start, start + draw.randrange(2, 16), source=draw.choice(["left", "right"]))
     else:
         teach(session, start, start + 1)
+    return "learn"
 
 
 if __name__ == "__main__":
