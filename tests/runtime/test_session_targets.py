@@ -26,14 +26,16 @@ from tests.runtime.head_members import target_member
 
 FRAMES = golden.frames()
 VARIANT = golden.bundle().manifest.variants[0]
-SOURCE, OTHERS, ASKED = slice(0, 100), range(100, 160), range(160, 200)
+SOURCE, GUARD, OTHERS, ASKED = slice(0, 70), slice(70, 110), range(110, 160), range(160, 200)
 OUTPUTS = (Output("ink", "share", 0.0, 1.0), Output("side", "", -8.0, 8.0))
 
 
 def truths() -> NDArray[np.float64]:
-    """How much ink there is, and how much more on the right than on the left: (200, 2)."""
+    """How much ink there is, and how much more on the right than on the left, as a bad meter would say: (200, 2)."""
     pictures = FRAMES.astype(np.float64) / 255.0
-    return np.stack([pictures.mean(axis=(1, 2)), (pictures[:, :, 4:] - pictures[:, :, :4]).sum(axis=(1, 2)) / 8], 1)
+    exact = np.stack([pictures.mean(axis=(1, 2)), (pictures[:, :, 4:] - pictures[:, :, :4]).sum(axis=(1, 2)) / 8], 1)
+    noise = np.random.default_rng(0).normal(size=exact.shape) * 0.5 * exact.std(axis=0)
+    return np.clip(exact + noise, [0.0, -8.0], [1.0, 8.0])
 
 
 TRUTHS = truths()
@@ -60,7 +62,7 @@ def written(path: Path, name: str, features: NDArray[np.float32], **fields: Any)
     known = golden.bundle().members["golden.safetensors"]
     samples = GoldenSamples.unpack(known, "golden", {variant: VARIANT.dim}, 9)
     zeros = np.zeros(len(samples.samples), np.int64)
-    guard = GuardSet({variant: features[:40]}, np.zeros(40, np.int64), TRUTHS[:40])
+    guard = GuardSet({variant: features[GUARD]}, np.zeros(40, np.int64), TRUTHS[GUARD])
     members = {
         VARIANT.head: member.pack(),
         "golden.safetensors": dataclasses.replace(samples, decisions=zeros).pack(),
@@ -92,7 +94,7 @@ def test_a_prediction_is_numbers_by_name_with_their_deviations(bundle: Path, tmp
         assert said.label is None and said.probabilities == {} and said.generation == 0
         assert list(said.values) == list(said.deviations) == ["ink", "side"]
         assert min(said.deviations.values()) > 0 and 0 <= said.outlier < np.inf
-        assert error(session) < 0.5 * TRUTHS[:, 1].std()
+        assert error(session) < 0.8 * TRUTHS[:, 1].std()
         status = session.status()
         assert [output["name"] for output in status["outputs"]] == ["ink", "side"] and status["classes"] == {}
         # What looks like nothing known is farther away, and its numbers are less sure.
@@ -112,14 +114,14 @@ def test_what_is_learnt_is_what_the_regressor_of_all_samples_says(
 ) -> None:
     member = shipped("ridge", features.tobytes())
     learnt = Statistics(VARIANT.dim, member.source.shift, member.source.feature_space)
-    learnt.add(features[100:160], targets=TRUTHS[100:160] + np.array([0.0, 1.0]))
+    learnt.add(features[OTHERS], targets=TRUTHS[OTHERS] + np.array([0.0, 1.0]))
     alone = fit_regressor("ridge", learnt, member.source, variance=True)
     with opened(tmp_path / "state", bundle) as session:
         before = error(session, 1.0)
         for i in OTHERS:
             session.learn(FRAMES[i], targets=targets(i, 1.0), source=f"shift {i % 2}")
         live = views(session)
-        assert error(session, 1.0) < 0.7 * before and session.status()["learnt_samples"] == 60
+        assert error(session, 1.0) < 0.7 * before and session.status()["learnt_samples"] == 50
         if session.status()["head"] == "ridge":
             wanted = np.clip(alone.predict(features[160:]), [0, -8], [1, 8])
             assert np.abs(live[:, :2] - wanted).max() < 1e-8
@@ -149,8 +151,11 @@ def test_forgotten_is_as_if_never_learnt_and_merged_is_as_if_met_by_one(bundle: 
         assert close_to(views(merged), found["both"])
 
 
-def test_the_guard_lets_live_what_is_better_and_keeps_what_is_not(bundle: Path, tmp_path: Path) -> None:
-    lit = [np.minimum(frame.astype(np.int64) + 60, 255).astype(np.uint8) for frame in FRAMES]
+def test_the_guard_lets_live_what_is_better_at_no_cost_to_the_source(
+    features: NDArray[np.float32], tmp_path: Path
+) -> None:
+    lit = [np.minimum(frame.astype(np.int64) + 100, 255).astype(np.uint8) for frame in FRAMES]
+    bundle = written(tmp_path / "n.edgetl", "ridge_rp", features)
 
     def off(session: Session) -> float:
         found = [session.predict(lit[i]).values["ink"] for i in ASKED]
@@ -162,13 +167,16 @@ def test_the_guard_lets_live_what_is_better_and_keeps_what_is_not(bundle: Path, 
             session.learn(lit[i], targets=targets(i))
         status = session.status()
         assert status["generation"] > 0 and off(session) < 0.5 * before
-        assert status["learnt_samples"] == 60 and status["guard_samples"] > 0
+        assert status["learnt_samples"] == len(OTHERS) and status["guard_samples"] > 0
         live = views(session)
     with opened(tmp_path / "shifted", None, policy="guarded") as again:
         assert np.array_equal(views(again), live)
         assert again.review().decision == "keep"
         again.rollback(to=0)
         assert off(again) == before
+
+
+def test_the_guard_keeps_what_learnt_nonsense(bundle: Path, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).uniform(-8, 8, 200)
     with opened(tmp_path / "nonsense", bundle, policy="guarded") as session:
         before = error(session)
@@ -205,9 +213,9 @@ def test_a_number_is_explained_by_the_nearest_learnt_samples(
 ) -> None:
     with opened(tmp_path / "state", written(tmp_path / "n.edgetl", "ridge", features)) as session:
         ids = session.learn_many([FRAMES[i] for i in OTHERS], targets=[targets(i) for i in OTHERS])
-        why = session.explain(FRAMES[110])
+        why = session.explain(FRAMES[120])
         assert why.label is None and why.evidence == ()
-        assert why.neighbours[0].number == ids[10] and json.loads(str(why.neighbours[0].label)) == list(TRUTHS[110])
+        assert why.neighbours[0].number == ids[10] and json.loads(str(why.neighbours[0].label)) == list(TRUTHS[120])
 
 
 def test_a_bundle_of_classes_takes_no_targets(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ __all__ = ["Judge", "SourceSamples", "stored_trial"]
 
 logger = logging.getLogger(__name__)
 
-_MOST_VARIANCES, _SHARE_OF_VARIANCE = 4.0, 0.25
+_MOST_VARIANCES = 4.0
 
 _LATELY = 1024  # samples that are looked at again after a restart
 
@@ -154,10 +154,11 @@ class Judge:
         heads = (self._lineage.live.fitted, candidate, self._lineage.factory.fitted)
         known = {id(fitted): (fitted, self._losses_on_source(fitted)) for fitted in heads}
         self._on_source = known
-        champion, challenger, factory = (known[id(fitted)][1] for fitted in heads)
+        losses = [known[id(fitted)][1] for fitted in heads]
         if self._numbers:
-            return _numbers_check(champion, challenger, factory)
-        return source_check(self._source.labels, champion, challenger, factory)
+            cut = [np.minimum(values, _MOST_VARIANCES) for values in losses]
+            return source_check(["numbers"] * len(self._source.labels), *cut)
+        return source_check(self._source.labels, *losses)
 
     def _losses_on_source(self, fitted: Fitted) -> Losses:
         found = self._on_source.get(id(fitted))
@@ -165,17 +166,6 @@ class Judge:
             return found[1]
         assert self._source is not None
         return fitted.losses(self._source.features, self._source.labels)
-
-
-def _numbers_check(champion: Losses, challenger: Losses, factory: Losses) -> SourceCheck:
-    """All in one class; a sample is worse, or better, when it loses a good part of a variance more, or less."""
-    losses = (np.minimum(values, _MOST_VARIANCES) for values in (champion, challenger, factory))
-    live, candidate, first = losses
-    more = candidate - first
-    return SourceCheck(
-        ("numbers",), (len(more),), (float(live.mean()),), (float(candidate.mean()),), (float(first.mean()),),
-        (int((more > _SHARE_OF_VARIANCE).sum()),), (int((more < -_SHARE_OF_VARIANCE).sum()),),
-    )  # fmt: skip
 
 
 def stored_trial(trial: Trial) -> str:
