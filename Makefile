@@ -4,7 +4,7 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.10 python3; do $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 
 # Each is benchmarks/NAME.py (dashes become underscores); it prints its figures and writes build/evidence/NAME.json.
-EVIDENCE := extractors engines engine-cost preprocess bench own-data bad-input exactness bench-heads fewshot steering attacks fuzz serial-noise hot-swap adapt-bench guard quantization robot-day
+EVIDENCE := extractors engines engine-cost preprocess bench own-data bad-input exactness bench-heads fewshot steering attacks fuzz serial-noise hot-swap adapt-bench guard quantization robot-day live
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -49,6 +49,7 @@ hot-swap:   ## predictions while heads are promoted and rolled back; what one du
 fewshot:    ## accuracy after 1, 5 and 10 labels a class, over seeds
 attacks:    ## hostile bundles: refused, by which error, and what they could open or use
 fuzz:       ## every parser of foreign bytes, HOURS=0.05 each, by atheris where it is installed
+live:       ## 1 kHz motion and a camera in real time: CPU by stage, latency, drops
 robot-day:  ## a day on real motion: labels late and few, stalls, unplugs and kills on the way
 serial-noise: ## a noisy serial line: what comes out of a million damaged frames
 guard:      ## what the guard lets through, keeps back and sends back, on real shifts and under attack

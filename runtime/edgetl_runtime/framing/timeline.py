@@ -12,6 +12,7 @@ from typing import Optional
 __all__ = ["Timeline"]
 
 _STEERING = 0.02  # of the distance to the arrival, per sample, where samples are only counted
+_EARLY_S, _SLOWER = 0.02, 0.01
 
 
 class Timeline:
@@ -53,6 +54,9 @@ class Timeline:
         elif abs(guess - arrived_s) > apart_s:
             self.restarts += 1
             guess = arrived_s
+        elif self._stamp_s is not None and guess > arrived_s + _EARLY_S:
+            # No sample is taken after it came: the first was late. The clock goes 1 % slower until that is made up.
+            guess -= min(guess - arrived_s, _SLOWER * max(0.0, guess - self._stamp_s))
         self._stamp_s = guess
         return guess
 

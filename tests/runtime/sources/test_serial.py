@@ -70,7 +70,7 @@ def test_what_the_board_sends_comes_out_as_samples(board: Board, schema: Path) -
         board.send(b"".join(frame(number) for number in range(50)))
         samples = fetch(source, 50)
         assert [sample.data[2] for sample in samples] == [number % 5 for number in range(50)]
-        assert np.diff([sample.stamp_s for sample in samples]) == pytest.approx(0.01)
+        assert np.diff([sample.stamp_s for sample in samples]) == pytest.approx(0.01, rel=0.011)
         assert source.health().drops == {}
 
 
