@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -183,3 +185,27 @@ def test_a_pressed_key_learns_what_is_seen(state: Path, digits: str) -> None:
     os.close(there)
     with golden.opened(state, None) as session:
         assert [sample.label for sample in session.samples()] == ["plate"]
+
+
+def test_the_supervisor_hears_from_the_loop_and_not_from_one_that_hangs(
+    state: Path, digits: str, tmp_path: Path
+) -> None:
+    """T13: READY, pings of its own while it waits for a sensor, none once it is stopped."""
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.bind(address)
+        supervisor.settimeout(30.0)
+        process = subprocess.Popen(
+            command(state, f"{digits}&speed=0.01"), stdout=subprocess.DEVNULL,
+            env={**os.environ, "NOTIFY_SOCKET": address, "WATCHDOG_USEC": "400000"},
+        )  # fmt: skip
+        assert supervisor.recv(100) == b"READY=1"
+        assert [supervisor.recv(100) for _ in range(5)] == [b"WATCHDOG=1"] * 5
+        process.send_signal(signal.SIGSTOP)
+        supervisor.settimeout(1.0)
+        with pytest.raises(socket.timeout):
+            while True:  # what was on its way
+                supervisor.recv(100)
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        assert process.wait(timeout=30) == 0
