@@ -29,7 +29,6 @@ from edgetl.quantize import CALIBRATION_SAMPLES, calibrate, choose_calibration, 
 from edgetl.quantize.fidelity import signal_to_noise_db
 from edgetl.quantize.ladder import engine_features
 from edgetl.quantize.recipes import U8S8
-from edgetl.quantize.speed import interleaved_ms
 
 __all__ = ["MODELS", "main"]
 
@@ -52,6 +51,7 @@ ENGINES = ("onnxruntime", "openvino")
 DEVICE = "x86-openvino"
 THREADS = 1
 MOST_OVERHEAD = 0.03
+WARM_UP, PAIRS = 20, 300
 COUNTS = (10, 30, 100, 300)
 
 
@@ -159,13 +159,22 @@ def _failures(row: dict[str, Any], report: Any) -> list[str]:
 
 
 def _latency(engine: str, graph: bytes, variant: Any, tensor: Any) -> dict[str, float]:
-    """Median ms by hand and of the runtime, in turn; `overhead` is what the second takes longer, of the first."""
+    """Median ms by hand and of the runtime, in turn; `overhead` is the median of what a call takes longer, of that."""
     opened = open_engine(engine, graph, threads=THREADS)
     deployed = Deployed(opened, variant, None)  # type: ignore[arg-type]  # a tensor needs no preprocessing
     calls = {"by_hand": _by_hand(engine, graph, tensor), "runtime": lambda: deployed.run(tensor)}
-    ms = interleaved_ms(calls, rounds=30, repeat=10)
+    pairs = []
+    for number in range(WARM_UP + PAIRS):
+        took = {}
+        for name in sorted(calls, reverse=bool(number % 2)):
+            started = time.perf_counter()
+            calls[name]()
+            took[name] = 1e3 * (time.perf_counter() - started)
+        pairs.append(took)
     deployed.close()
-    return {**ms, "overhead": ms["runtime"] / ms["by_hand"] - 1}
+    ms = {name: float(np.median([took[name] for took in pairs[WARM_UP:]])) for name in calls}
+    longer = float(np.median([took["runtime"] - took["by_hand"] for took in pairs[WARM_UP:]]))
+    return {**ms, "overhead": longer / ms["by_hand"]}
 
 
 def _by_hand(engine: str, graph: bytes, tensor: Any) -> Callable[[], Any]:
