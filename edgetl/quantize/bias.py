@@ -30,6 +30,8 @@ __all__ = ["HOW_TO_GET_NNCF", "corrected_biases", "has_nncf"]
 HOW_TO_GET_NNCF = "pip install 'edgetl[quantization]'"
 _TELEMETRY = "openvino_telemetry"
 
+logger = logging.getLogger(__name__)
+
 
 def has_nncf() -> bool:
     """Whether NNCF is installed; it is not imported."""
@@ -41,11 +43,26 @@ def corrected_biases(model: onnx.ModelProto, tensors: Sequence[NDArray[Any]]) ->
 
     `tensors` are the calibration samples, each as the graph takes it. Raises MissingPackageError, QuantizeError.
     """
-    import onnx
     from onnx import numpy_helper
 
     if not has_nncf():
         raise MissingPackageError(f"bias correction needs nncf, which is not installed: {HOW_TO_GET_NNCF}")
+    try:
+        done = _corrected(model, tensors, fast=False)
+    except QuantizeError as error:  # it cannot take some graphs with branches apart, which the fast one can
+        logger.info("%s; trying its fast variant", error)
+        done = _corrected(model, tensors, fast=True)
+    before, after = _biases(model), _biases(done)
+    return {
+        name: np.asarray(numpy_helper.to_array(bias), np.float32)
+        for name, bias in after.items()
+        if name in before and not np.array_equal(numpy_helper.to_array(before[name]), numpy_helper.to_array(bias))
+    }
+
+
+def _corrected(model: onnx.ModelProto, tensors: Sequence[NDArray[Any]], fast: bool) -> onnx.ModelProto:
+    import onnx
+
     given = onnx.ModelProto()
     given.CopyFrom(model)
     entry = model.graph.input[0].name
@@ -54,24 +71,18 @@ def corrected_biases(model: onnx.ModelProto, tensors: Sequence[NDArray[Any]]) ->
         from nncf.quantization.advanced_parameters import OverflowFix
 
         try:
-            outside = nncf.IgnoredScope(names=[*entry_nodes(model), *exit_nodes(model)], validate=False)
-            done = nncf.quantize(
+            done: onnx.ModelProto = nncf.quantize(
                 given,
                 nncf.Dataset(list(tensors), lambda tensor: {entry: tensor}),
                 subset_size=len(tensors),
-                fast_bias_correction=False,
-                ignored_scope=outside,
+                fast_bias_correction=fast,
+                ignored_scope=nncf.IgnoredScope(names=[*entry_nodes(model), *exit_nodes(model)], validate=False),
                 # Its guard against old processors rounds the first layer to 7 bits, which onnxruntime does not.
                 advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=OverflowFix.DISABLE),
             )
         except Exception as error:  # its own types, without a common root
             raise QuantizeError(f"nncf cannot correct the biases: {error}") from error
-    before, after = _biases(model), _biases(done)
-    return {
-        name: np.asarray(numpy_helper.to_array(bias), np.float32)
-        for name, bias in after.items()
-        if name in before and not np.array_equal(numpy_helper.to_array(before[name]), numpy_helper.to_array(bias))
-    }
+    return done
 
 
 def _biases(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
