@@ -80,7 +80,11 @@ class Device:
         return run([self.python, *arguments], cwd=self.folder, env=clean_environment(self.python, **variables))
 
 
-@pytest.fixture(scope="module", params=DEVICES)
+# The three that devices have, at every commit; the newest of everything at night.
+_PARAMS = [pytest.param(name, marks=pytest.mark.slow) if name == "newest" else name for name in DEVICES]
+
+
+@pytest.fixture(scope="module", params=_PARAMS)
 def device(
     request: pytest.FixtureRequest, wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Device]:
