@@ -4,7 +4,7 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.10 python3; do $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 
 # Each is benchmarks/NAME.py (dashes become underscores); it prints its figures and writes build/evidence/NAME.json.
-EVIDENCE := extractors engines engine-cost preprocess bench own-data bad-input exactness bench-heads fewshot steering attacks fuzz serial-noise hot-swap adapt-bench guard quantization robot-day live
+EVIDENCE := extractors engines engine-cost preprocess bench own-data bad-input exactness bench-heads fewshot steering attacks fuzz serial-noise hot-swap adapt-bench guard quantization robot-day live reliability
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -56,6 +56,7 @@ guard:      ## what the guard lets through, keeps back and sends back, on real s
 steering:   ## steering angle and throttle of a real drive, by the regression heads
 quantization: ## INT8 beside float32 on real weights: accuracy, decisions, size, speed, and what was not offered
 adapt-bench: ## following the domain without labels: drift, alignment, outliers
+reliability: ## what a device survives: simulated and real power cuts, failed calls, damage, a long life; mutants
 
 $(EVIDENCE): .venv/ready
 	@echo "== measuring; the figures also go to build/evidence/$@.json"

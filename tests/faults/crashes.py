@@ -26,6 +26,9 @@ from tests.faults.tracing import ACKNOWLEDGED, Recording, contents, record
 __all__ = ["Outcome", "Reference", "recorded", "reference", "seen_at", "simulate", "text_of"]
 
 
+_MOST_DRAWS = 4096
+
+
 @dataclass
 class Outcome:
     """Counts of one script. `enumerated` counts every cut that was drawn, `distinct` different disk contents,
@@ -49,18 +52,23 @@ class _Case:
 
 
 def simulate(
-    name: str, ground: Ground, *, draws: int, restarts: int = 0, restart_draws: int = 4, mutant: str = "", most: int = 0
-) -> Outcome:
+    name: str, ground: Ground, *, draws: int, restarts: int = 0, restart_draws: int = 4, mutant: str = "",
+    least: int = 0, most: int = 0,
+) -> Outcome:  # fmt: skip
     """All crash states of one script with `draws` outcomes for each crash point and prefix of the changes of names.
 
     `restarts` of the distinct states are started on under strace, and the cuts during these starts are judged too.
-    `most` stops after so many distinct states (0: never); a mutant is caught long before.
+    `most` stops after so many distinct states (0: never); a mutant is caught long before. `least` doubles the draws
+    until there are so many, or no more come.
     """
     outcome = Outcome(name)
     recording = recorded(name, ground, mutant)
     disk = Disk(recording)
     views = reference(name, ground, disk)
     cases = _cases(disk, draws, outcome)
+    while len(cases) < least and draws < _MOST_DRAWS:
+        draws *= 2
+        cases = _cases(disk, draws, outcome)
     if most and len(cases) > most:
         step = len(cases) / most
         cases = [cases[int(i * step)] for i in range(most)]
@@ -119,7 +127,7 @@ def reference(name: str, ground: Ground, disk: Disk) -> Reference:
 def _cases(disk: Disk, draws: int, outcome: Outcome) -> list[_Case]:
     distinct: dict[bytes, _Case] = {}
     steps = len(disk.acknowledgements())
-    outcome.points = len(disk.points())
+    outcome.points, outcome.enumerated = len(disk.points()), 0
     for cut in disk.cuts(draws):
         outcome.enumerated += 1
         lowest = disk.acknowledged(cut.point)

@@ -89,14 +89,17 @@ def _life(ground: Ground, variables: dict[str, str]) -> dict[str, Any]:
     root = ground.work / "clock"
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
-    done = subprocess.run(
+    child = subprocess.Popen(
         [sys.executable, "-m", "tests.faults.scarcity", "clock", str(root), str(ground.bundles), "[0]"],
-        cwd=REPO, capture_output=True, text=True, check=False,
+        cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path(), **variables},
     )  # fmt: skip
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr)
-    found: dict[str, Any] = json.loads(done.stdout)
+    output, errors = child.communicate()
+    for name in (f"faketime_shm_{child.pid}", f"sem.faketime_sem_{child.pid}"):  # libfaketime leaves them
+        Path("/dev/shm", name).unlink(missing_ok=True)
+    if child.returncode != 0:
+        raise RuntimeError(errors)
+    found: dict[str, Any] = json.loads(output)
     return found
 
 

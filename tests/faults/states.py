@@ -83,6 +83,7 @@ def look(state: Path, bundle: Path, family: Family = TINY, *, learn: bool = Fals
             installed = False
             session = tiny.opened(state, bundle)
         with session:
+            session.confirm()  # else the first answer would, in a thread of its own
             session.predict(family.probes()[0])
             seconds = time.perf_counter() - started
             found = view(session, state, family)
@@ -91,7 +92,7 @@ def look(state: Path, bundle: Path, family: Family = TINY, *, learn: bool = Fals
                 number = session.learn(frames[0], labels[0])
                 if any(number <= sample[0] for sample in found["learnt"]["samples"]):
                     raise AssertionError(f"the id {number} was given twice")
-            troubles = sum(entry.kind in _TROUBLES for entry in session.history(1000))
+            troubles = sum(entry.kind in _TROUBLES for entry in session.history(50))
             troubles += session.status()["quarantined"]
         if not installed:
             if found["learnt"]["samples"] or found["notes"] != {"quarantined": 0, "kept_aside": []}:
