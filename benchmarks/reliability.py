@@ -168,6 +168,8 @@ def mutants(ground: Ground, size: Size) -> Figures:
         "system calls: short write ignored": short_write,
         "damage: no hash check": lambda: harm(ground, plan, "no hash check")["a bit of the live head"].silent,
         "full disk: no room kept": lambda: _filled(ground, "no room kept"),
+        "clock: order by the clock": lambda: _jumped(ground, "order by the clock"),
+        "soak: a leak": lambda: int(soak(ground, 6000, 600, "a leak").growth["rss_bytes"] > 6 * MOST_GROWTH_BYTES),
         "crowd: no lock": lambda: len(crowd(ground, 60, mutant="no lock").violations),
     }
     found = {}
@@ -188,6 +190,10 @@ def _cut(ground: Ground, name: str) -> int:
 
 def _filled(ground: Ground, name: str) -> int:
     return sum(bool(line["wrong"]) for line in scarce("disk", ground, [440, 480], name))
+
+
+def _jumped(ground: Ground, name: str) -> int:
+    return len(told_by_clocks(ground, name)["back in the middle"]["wrong"])
 
 
 SUITES: dict[str, tuple[Callable[[Ground, Size], Figures], Callable[[], str]]] = {

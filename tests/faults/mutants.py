@@ -126,6 +126,40 @@ def _no_lock() -> None:
     fcntl.flock = lambda descriptor, operation: None  # type: ignore[assignment]
 
 
+def _leak() -> None:
+    """Every prediction leaves something behind in memory, and every learnt sample an open file."""
+    from edgetl_runtime.session import Session
+
+    predict, learn, kept = Session.predict, Session.learn, []
+
+    def leaking_predict(self: Any, sample: Any) -> Any:
+        kept.append(bytearray(4096))
+        return predict(self, sample)
+
+    def leaking_learn(self: Any, *args: Any, **options: Any) -> Any:
+        kept.append(os.open(os.devnull, os.O_RDONLY))
+        return learn(self, *args, **options)
+
+    Session.predict, Session.learn = leaking_predict, leaking_learn  # type: ignore[method-assign]
+
+
+def _order_by_the_clock() -> None:
+    """The generation with the latest stamp is taken for the newest."""
+    from dataclasses import replace
+
+    from edgetl_runtime.store.generations import Generations
+
+    real = Generations.pointer
+
+    def pointer(self: Any) -> Any:
+        found, made = real(self), self.listed()
+        if found is None or not found.active or not made:
+            return found
+        return replace(found, active=max(made, key=lambda one: one.wall_s).number)
+
+    Generations.pointer = pointer  # type: ignore[method-assign]
+
+
 def _no_hash_check() -> None:
     """Whatever a row holds, its hash is the one that was stored."""
     import importlib
@@ -152,6 +186,8 @@ MUTANTS: dict[str, Mutant] = {
     "files written in place": Mutant(_in_place, "trust"),
     "short write ignored": Mutant(_short_write_ignored, "trust"),
     "no room kept": Mutant(_no_room_kept, "disk"),
+    "a leak": Mutant(_leak, "soak"),
+    "order by the clock": Mutant(_order_by_the_clock, "clock"),
     "no lock": Mutant(_no_lock, "crowd"),
     "no hash check": Mutant(_no_hash_check, "damage"),
 }

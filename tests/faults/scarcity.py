@@ -71,26 +71,27 @@ def faketime_library() -> Path | None:
     return found[0] if found else None
 
 
-def told_by_clocks(ground: Ground) -> dict[str, dict[str, Any]]:
-    """What a life of the writer's ends in under each clock, and what its events say about the time."""
+def told_by_clocks(ground: Ground, mutant: str = "") -> dict[str, dict[str, Any]]:
+    """What a life ends in under each clock, and what its events say about the time."""
     library = faketime_library()
-    told = {"right": _life(ground, {})}
+    told = {"right": _life(ground, {}, mutant)}
     for name, seconds in CLOCKS.items():
         if library is not None:
             when = "@1970-01-01 00:00:10" if seconds is None else f"{seconds:+d}"
             fake = {"LD_PRELOAD": str(library), "FAKETIME": when, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-            told[name] = _life(ground, fake)
+            told[name] = _life(ground, fake, mutant)
     # An hour back in the middle, and to and fro: by a clock that the process itself is given.
-    told["back in the middle"] = _life(ground, {"FAULTS_CLOCK": "jumps"})
+    told["back in the middle"] = _life(ground, {"FAULTS_CLOCK": "jumps"}, mutant)
     return told
 
 
-def _life(ground: Ground, variables: dict[str, str]) -> dict[str, Any]:
+def _life(ground: Ground, variables: dict[str, str], mutant: str) -> dict[str, Any]:
     root = ground.work / "clock"
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
+    given = ["clock", str(root), str(ground.bundles), "[0]", *filter(None, [mutant])]
     child = subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.scarcity", "clock", str(root), str(ground.bundles), "[0]"],
+        [sys.executable, "-m", "tests.faults.scarcity", *given],
         cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path(), **variables},
     )  # fmt: skip
@@ -299,6 +300,8 @@ def _clock(place: Path, bundles: Path, _: int) -> dict[str, Any]:
         session.rollback(to=3)
         session.forget(source="left")
         session.review()
+        for i in range(8):  # what is live in the end is the newest by number
+            teach(session, 30 + i, 31 + i)
         told = view(session, state)
     found = look(state, bundles / tiny.FIRST).view
     with tiny.opened(state, read_only=True) as session:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.faults import tiny
+from tests.faults import mutants, tiny
 from tests.faults.ground import Ground
 from tests.faults.tracing import REPO, python_path
 
@@ -51,11 +51,11 @@ class SoakOutcome:
     quota_bytes: int
 
 
-def soak(ground: Ground, predictions: int, learns: int) -> SoakOutcome:
+def soak(ground: Ground, predictions: int, learns: int, mutant: str = "") -> SoakOutcome:
     """That many predictions, with the learnt samples spread between them, in a process of its own."""
     state = ground.work / "soak"
     shutil.rmtree(state, ignore_errors=True)
-    given = [str(state), str(ground.bundles), str(predictions), str(learns)]
+    given = [str(state), str(ground.bundles), str(predictions), str(learns), *filter(None, [mutant])]
     command = [sys.executable, "-m", "tests.faults.soak", *given]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path()}
     done = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, check=False)
@@ -89,6 +89,8 @@ def _fitted(told: dict[str, Any]) -> SoakOutcome:
 def main(arguments: list[str]) -> None:
     state, bundles = Path(arguments[0]), Path(arguments[1])
     predictions, learns = int(arguments[2]), int(arguments[3])
+    if len(arguments) > 4:
+        mutants.MUTANTS[arguments[4]].apply()
     logging.disable(logging.CRITICAL)
     frames, labels = tiny.frames(512)
     every = max(1, predictions // max(1, learns))

@@ -11,7 +11,7 @@ from tests.faults.scripts import SCRIPTS
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_failed_call_costs_nothing_that_was_acknowledged(name: str, server: Server) -> None:
-    outcome = fail_calls(server, [name], every=47)
+    outcome = fail_calls(server, [name], every=61)
     assert outcome.fired > 3
     assert outcome.violations == []
 

@@ -14,7 +14,7 @@ from tests.faults.tracing import Op, Recording
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_nothing_acknowledged_is_lost_in_a_cut_nor_in_a_cut_of_the_start_after_it(name: str, traced: Ground) -> None:
-    outcome = simulate(name, traced, draws=4, restarts=3, restart_draws=2, most=60)
+    outcome = simulate(name, traced, draws=4, restarts=2, restart_draws=2, most=40)
     assert outcome.distinct > 10
     assert outcome.violations == []
 

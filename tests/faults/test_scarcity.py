@@ -42,6 +42,12 @@ def test_every_amount_of_room_and_memory(namespaces: Ground) -> None:
         assert [line for line in scarce(kind, namespaces, list(amounts)) if line["wrong"]] == []
 
 
+def test_a_clock_that_jumps_catches_an_order_by_the_clock(ground: Ground) -> None:
+    told = told_by_clocks(ground, "order by the clock")
+    assert told["right"]["wrong"] == []
+    assert told["back in the middle"]["wrong"] != []
+
+
 def test_a_wrong_clock_changes_no_decision(ground: Ground) -> None:
     told = told_by_clocks(ground)
     for name, life in told.items():

@@ -18,6 +18,11 @@ def test_a_short_life_needs_no_more_at_its_end(ground: Ground) -> None:
     assert outcome.peak["disk_bytes"] < 3 * outcome.quota_bytes
 
 
+def test_a_soak_catches_a_leak(ground: Ground) -> None:
+    outcome = soak(ground, 6000, 600, "a leak")
+    assert outcome.growth["rss_bytes"] > 12 * MIB and outcome.growth["descriptors"] > 300
+
+
 @pytest.mark.slow
 def test_a_long_life_needs_no_more_at_its_end(ground: Ground) -> None:
     outcome = soak(ground, 200_000, 20_000)
