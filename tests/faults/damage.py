@@ -50,7 +50,8 @@ class DamageOutcome:
 
     `older` answered as it did at an earlier time without a note, from a file that was whole and of that time.
     `silent` answered otherwise without a note; `forgot` answered the same and lost samples without a note;
-    `refused` ended in a typed error; `violations` are all that the kind does not allow.
+    `refused` ended in a typed error; `violations` are all that the kind does not allow. `slowest_s` is the longest way
+    from opening to a first answer.
     """
 
     cases: int = 0
@@ -62,6 +63,7 @@ class DamageOutcome:
     forgot: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
+    slowest_s: float = 0.0
 
 
 Files = dict[str, bytes]
@@ -166,8 +168,10 @@ def harm(ground: Ground, plan: Sequence[Damage], mutant: str = "") -> dict[str, 
         pool.submit(_build).result()
         chunks = [plan[i : i + 50] for i in range(0, len(plan), 50)]
         for found in pool.map(_judge, chunks):
-            for damage, (verdict, what) in found:
-                _count(outcomes.setdefault(damage.kind, DamageOutcome()), damage, verdict, what)
+            for damage, (verdict, what), seconds in found:
+                outcome = outcomes.setdefault(damage.kind, DamageOutcome())
+                outcome.slowest_s = max(outcome.slowest_s, seconds)
+                _count(outcome, damage, verdict, what)
     return outcomes
 
 
@@ -248,13 +252,13 @@ def _load() -> None:
     _HERE.answers = json.loads((_HERE.home / "answers").read_text())
 
 
-def _judge(plan: Sequence[Damage]) -> list[tuple[Damage, tuple[str, str]]]:
+def _judge(plan: Sequence[Damage]) -> list[tuple[Damage, tuple[str, str], float]]:
     if not _HERE.bases:
         _load()
-    return [(damage, _judged(damage)) for damage in plan]
+    return [(damage, *_judged(damage)) for damage in plan]
 
 
-def _judged(damage: Damage) -> tuple[str, str]:
+def _judged(damage: Damage) -> tuple[tuple[str, str], float]:
     act, whole_files = KINDS[damage.kind]
     files = act(_HERE.bases[damage.base], random.Random(f"{damage.kind} {damage.base} {damage.number}"))
     root = _HERE.home / f"judge-{os.getpid()}"
@@ -262,12 +266,12 @@ def _judged(damage: Damage) -> tuple[str, str]:
     try:
         seen = look(root, _HERE.bundles / tiny.FIRST, learn=True)
     except EdgetlError as error:
-        return "refused", f"{type(error).__name__}: {error}"
+        return ("refused", f"{type(error).__name__}: {error}"), 0.0
     except Exception as error:
-        return "broken", f"{type(error).__name__}: {error}"
+        return ("broken", f"{type(error).__name__}: {error}"), 0.0
     finally:
         shutil.rmtree(root)
-    return _compared(seen, _HERE.looks[damage.base], whole_files)
+    return _compared(seen, _HERE.looks[damage.base], whole_files), seen.seconds
 
 
 def _compared(look: Look, was: Look, whole_files: bool) -> tuple[str, str]:
