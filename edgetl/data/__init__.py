@@ -2,6 +2,7 @@
 
 from edgetl.data.dataset import Dataset
 from edgetl.data.opening import dataset
+from edgetl.data.recordings import Recording
 from edgetl.data.targets import TargetDataset
 
-__all__ = ["Dataset", "TargetDataset", "dataset"]
+__all__ = ["Dataset", "Recording", "TargetDataset", "dataset"]

@@ -13,7 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from edgetl_runtime.errors import SourceError
 from edgetl_runtime.types import Label
+from edgetl_runtime.windows import WindowSpec
 from numpy.typing import NDArray
+
+from edgetl.data.groups import held_out_groups
 
 __all__ = ["Dataset", "SampleReader"]
 
@@ -40,6 +43,10 @@ class Dataset:
     `labels` (N,) and `indices` (N,) are those of this part; `training` and `held_out` are its two disjoint
     parts: of each class a share of `holdout`, drawn by `seed` and the class alone, so that adding samples
     to one class leaves the split of the others as it is. A class always keeps a sample to train on.
+    With `groups` (N,), such as the person or the recording of each sample, whole groups are held out, as near to
+    that share as they allow: neighbours in a recording are near copies, and so is a person to themselves.
+
+    `window` says how a stream is cut into such samples, where they are windows (T, C) of a time series.
     """
 
     name: str
@@ -49,6 +56,8 @@ class Dataset:
     seed: int = 0
     indices: tuple[int, ...] = field(default=(), repr=False)
     unreadable: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
+    groups: tuple[str, ...] = field(default=(), repr=False)
+    window: WindowSpec | None = None
 
     def __post_init__(self) -> None:
         if not self.indices:
@@ -108,6 +117,8 @@ class Dataset:
 
     @cached_property
     def _held_out(self) -> frozenset[int]:
+        if self.groups:
+            return held_out_groups(self.groups, self.labels, self.holdout, self.seed)
         positions: dict[Label, list[int]] = {}
         for position, label in enumerate(self.labels):
             positions.setdefault(label, []).append(position)
@@ -126,4 +137,5 @@ class Dataset:
             labels=tuple(self.labels[i] for i in positions),
             indices=tuple(self.indices[i] for i in positions),
             reader=self.reader,
+            groups=tuple(self.groups[i] for i in positions) if self.groups else (),
         )

@@ -13,11 +13,13 @@ import numpy as np
 from edgetl_runtime.errors import SourceError
 from edgetl_runtime.sources.images import image_paths, image_size
 from edgetl_runtime.types import Label
+from edgetl_runtime.windows import WindowSpec
 
 from edgetl.data.dataset import Dataset
 from edgetl.data.readers import ArrayReader, ImageReader
 from edgetl.data.targets import TargetDataset
 from edgetl.data.targets_opening import targets_dataset
+from edgetl.data.windows import windows_dataset
 from edgetl.errors import DatasetError
 
 __all__ = ["dataset"]
@@ -27,7 +29,14 @@ _log = logging.getLogger(__name__)
 
 @overload
 def dataset(
-    source: Any, labels: Any = None, *, holdout: float = 0.2, seed: int = 0, name: str | None = None
+    source: Any,
+    labels: Any = None,
+    *,
+    window: WindowSpec | None = None,
+    groups: Any = None,
+    holdout: float = 0.2,
+    seed: int = 0,
+    name: str | None = None,
 ) -> Dataset: ...
 @overload
 def dataset(
@@ -38,11 +47,13 @@ def dataset(
     labels: Any = None,
     *,
     targets: Any = None,
+    window: WindowSpec | None = None,
+    groups: Any = None,
     holdout: float = 0.2,
     seed: int = 0,
     name: str | None = None,
 ) -> Dataset | TargetDataset:
-    """Dataset of a folder of images, of a CSV of images, or of arrays and labels (N,).
+    """Dataset of a folder of images, of a CSV of images, of arrays and labels (N,), or of windows of recordings.
 
     - A folder: every folder below it that holds images itself is a class, named by its path below the root
       with "/" (`Fruit/Apple/Granny-Smith`). `labels`, when given, names the classes that must be there;
@@ -53,7 +64,14 @@ def dataset(
       beside `path`, for arrays a dict of name -> (N,). A name may be an `edgetl_runtime.types.Output`, which also
       has a unit and a range. Samples are in the order of time, and the last of them are held out.
     - Arrays: (N, H, W, 3) or (N, H, W) uint8 frames, or numbers (N, ...) such as windows of a time series,
-      with `labels` (N,) of text or of integers. A list of samples of different sizes will do.
+      with `labels` (N,) of text or of integers. A list of samples of different sizes will do. `groups` (N,), such
+      as the person of each, are held out whole.
+    - With `window`, an `edgetl_runtime.windows.WindowSpec`, windows (T, C) of a time series, cut as a device cuts
+      them: of a folder with a folder a class of recordings (WAV, CSV, MCAP, bags), where `groups` is a regular
+      expression that finds in the path who or where it was; of a CSV of sensor values, with the columns `time`,
+      `label`, maybe `group`, and the channels (`ax [m/s^2]`); of a CSV with the columns path, label, maybe group,
+      start_s and end_s; of a list of `edgetl.data.Recording`; or of arrays (N, T, C) with their labels. Whole groups
+      are held out, else whole recordings. Channels and units that the window does not name are the data's.
 
     `holdout` is the share of each class, at least 0 and below 1, that `Dataset.held_out` keeps from
     training; `seed` draws it. Images whose header cannot be read are left out here, logged and counted in
@@ -65,8 +83,14 @@ def dataset(
     if targets is not None:
         if labels is not None:
             raise DatasetError("give labels or targets, not both")
+        if window is not None or groups is not None:
+            raise DatasetError("numbers in place of labels are not for windows or groups yet; give labels")
         return targets_dataset(source, targets, holdout, name)
+    if window is not None and labels is None:
+        return windows_dataset(source, window, groups, holdout, seed, name)
     if isinstance(source, (str, os.PathLike)):
+        if window is not None or groups is not None:
+            raise DatasetError("groups are for arrays, and with window= for recordings, whose labels stand in the data")
         path = Path(source)
         if path.is_dir():
             rows, wanted = _folder_rows(path, labels)
@@ -81,7 +105,26 @@ def dataset(
         return _of_images(name or path.resolve().name, rows, wanted, holdout, seed)
     samples, names = _checked_arrays(source, labels)
     _require_classes(set(names), "the labels")
-    return Dataset(name or "arrays", tuple(names), ArrayReader(samples), holdout, seed)
+    owners = () if groups is None else tuple(str(group) for group in groups)
+    if owners and len(owners) != len(names):
+        raise DatasetError(f"{len(names)} samples and {len(owners)} groups; give one group a sample")
+    if window is not None:
+        _check_windows(samples, window)
+    return Dataset(
+        name or "arrays", tuple(names), ArrayReader(samples), holdout, seed, groups=owners, window=window
+    )
+
+
+def _check_windows(samples: Any, window: WindowSpec) -> None:
+    """Raises DatasetError for arrays that are no such windows."""
+    columns = len(window.channels)
+    for number, sample in enumerate(samples):
+        shape = np.shape(sample)
+        if len(shape) != 2 or shape[0] != window.length or (columns and shape[1] != columns):
+            raise DatasetError(
+                f"sample {number} has the shape {shape}; windows of {window.length} steps of {columns or 'C'} channels"
+                f" are ({window.length}, {columns or 'C'})"
+            )
 
 
 def _folder_rows(root: Path, labels: Iterable[str] | None) -> tuple[list[tuple[Path, Label]], set[Label]]:
