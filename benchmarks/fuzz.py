@@ -1,6 +1,8 @@
 """`make fuzz HOURS=0.05`: atheris on every parser of foreign bytes, so long for each; only EdgetlError may come out.
 
 A finding stays in build/fuzz/TARGET/; mend it, and put it into tests/fuzz/found/TARGET/, which every commit reads.
+Every run is a line of build/fuzz/hours.jsonl, so that several add up: `cpu_hours` over all code, and
+`cpu_hours_this_code` over the runs in which the target's own parser was what it is now. HOURS=0 only tells.
 atheris is x86 and CPython 3.11 to 3.13 only: `pip install atheris`, or PYTHONPATH with a folder that has it.
 """
 
@@ -11,6 +13,7 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
+import json
 import os
 import re
 import resource
@@ -25,7 +28,7 @@ from tests.fuzz.targets import TARGETS
 __all__ = ["main"]
 
 FOLDER = ROOT / "build" / "fuzz"
-MOST_BYTES = 65536
+HOURS = FOLDER / "hours.jsonl"
 TIMEOUT_S = 10
 MEMORY_MIB = 1024
 
@@ -42,7 +45,7 @@ def run_target(name: str, seconds: float) -> dict[str, Any]:
     done = subprocess.run(
         [
             sys.executable, "-m", "benchmarks.fuzz", "--one", name, str(corpus), f"-max_total_time={int(seconds)}",
-            f"-max_len={MOST_BYTES}", f"-timeout={TIMEOUT_S}", f"-rss_limit_mb={MEMORY_MIB}",
+            f"-max_len={TARGETS[name].most_bytes}", f"-timeout={TIMEOUT_S}", f"-rss_limit_mb={MEMORY_MIB}",
             f"-artifact_prefix={FOLDER / name}/",
         ],
         cwd=ROOT, capture_output=True, text=True, errors="replace", check=False,
@@ -54,12 +57,41 @@ def run_target(name: str, seconds: float) -> dict[str, Any]:
     found = sorted({path.name for path in (FOLDER / name).iterdir()} - before)
     if done.returncode and not found:
         raise SystemExit(f"the target {name} did not run:\n{done.stderr[-2000:]}")
-    return {
+    figures = {
         "seconds": round(time.perf_counter() - started, 1),
         "cpu_s": round(after.ru_utime + after.ru_stime - cpu.ru_utime - cpu.ru_stime, 1),
         "runs": max((int(a or b) for a, b in runs), default=0), "findings": found,
         "said": _said(done.stderr) if found else "",
     }  # fmt: skip
+    with HOURS.open("a") as log:
+        log.write(json.dumps({"target": name, "at": time.time(), "code": code_of(name), **figures}) + "\n")
+    return figures
+
+
+def code_of(name: str) -> str:
+    """A hash of the parser that a target tries: the rooms of the runtime that it names."""
+    digest = hashlib.sha256()
+    for room in TARGETS[name].rooms:
+        for path in sorted((ROOT / "runtime" / "edgetl_runtime" / room).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def totals() -> dict[str, dict[str, Any]]:
+    """By target: all runs that were noted, added up."""
+    lines = HOURS.read_text().splitlines() if HOURS.exists() else []
+    rows = [json.loads(line) for line in lines]
+    found = {}
+    for name in TARGETS:
+        mine = [row for row in rows if row["target"] == name]
+        now = [row for row in mine if row.get("code") == code_of(name)]
+        found[name] = {
+            "cpu_hours": round(sum(row["cpu_s"] for row in mine) / 3600, 3),
+            "cpu_hours_this_code": round(sum(row["cpu_s"] for row in now) / 3600, 3),
+            "runs": sum(row["runs"] for row in mine),
+            "findings": sorted({finding for row in mine for finding in row["findings"]}),
+        }
+    return found
 
 
 def _said(output: str) -> str:
@@ -96,16 +128,24 @@ def main(argv: list[str] | None = None) -> int:
     if importlib.util.find_spec("atheris") is None:
         print("skipped: atheris is not installed (x86 and CPython 3.11 to 3.13): pip install atheris")
         return 0
-    figures = {}
-    for name in args.targets or TARGETS:
-        figures[name] = found = run_target(name, 3600 * args.hours)
+    new = False
+    for name in (args.targets or TARGETS) if args.hours > 0 else ():
+        found = run_target(name, 3600 * args.hours)
+        new = new or bool(found["findings"])
         print(
             f"{name:<10} {found['cpu_s'] / 3600:.3f} CPU-hours, {found['runs']:>9,} runs,"
             f" {len(found['findings'])} findings {' '.join(found['findings'])} {found['said']}",
             flush=True,
         )
-    write_evidence("fuzz", figures)
-    return int(any(found["findings"] for found in figures.values()))
+    added = totals()
+    print("in all:")
+    for name, row in added.items():
+        print(
+            f"{name:<10} {row['cpu_hours']:.2f} CPU-hours ({row['cpu_hours_this_code']:.2f} of this code),"
+            f" {row['runs']:>12,} runs, {len(row['findings'])} findings"
+        )
+    write_evidence("fuzz", added)
+    return int(new)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check every byte, and print the manifest in words or as JSON."""
-    bundle = read_bundle(args.bundle)
-    if args.verify is not None:
+    if args.verify is None:
+        bundle = read_bundle(args.bundle)
+    else:
         try:
             public = load_public_key(Path(args.verify).read_bytes())
         except OSError as error:

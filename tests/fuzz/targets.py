@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple
+from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 __all__ = ["TARGETS", "Target"]
 
@@ -15,10 +16,26 @@ Function = Callable[[bytes], object]
 
 
 class Target(NamedTuple):
-    """`load` imports what it needs and gives the function; `seeds` are inputs to begin with."""
+    """`load` imports what it needs and gives the function; `seeds` are inputs to begin with.
+
+    `rooms` are the parts of the runtime that it tries, `most_bytes` the longest input.
+    """
 
     load: Callable[[], Function]
     seeds: Callable[[], List[bytes]]
+    rooms: Tuple[str, ...]
+    most_bytes: int = 65536
+
+
+def _in_memory() -> Tuple[Path, Callable[[bytes], None]]:
+    """A file without a disk, by a path that can be opened again and again, and how to fill it."""
+    descriptor = os.memfd_create("fuzz")
+
+    def fill(data: bytes) -> None:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, data, 0)
+
+    return Path(f"/proc/self/fd/{descriptor}"), fill
 
 
 def _manifest() -> Function:
@@ -39,24 +56,35 @@ def _manifests() -> List[bytes]:
 
 
 def _container() -> Function:
+    """A file as it is; and what is no zip as the manifest of one that is right otherwise, checksums and all."""
     from edgetl_runtime.bundle.container import read_bundle
 
-    path = Path(tempfile.mkdtemp(prefix="fuzz-")) / "x.edgetl"
+    from tests.attacks.forge import zipped
+
+    path, fill = _in_memory()
+    others = [entry for entry in _small_entries() if entry[0] != "manifest.json"]
 
     def read(data: bytes) -> None:
-        path.write_bytes(data)
+        fill(data if data[:1] == b"P" else zipped([("manifest.json", data), *others]))
         read_bundle(path)
 
     return read
 
 
+def _small_entries() -> List[Tuple[str, bytes]]:
+    """A right bundle, as long as nobody asks its members: they are too large to mutate well."""
+    from tests.attacks.forge import entries
+    from tests.runtime import golden
+
+    return entries({name: name.encode() for name in golden.bundle().members}, signer=None)
+
+
 def _containers() -> List[bytes]:
-    """Small zips: the golden bundle is too large to mutate well."""
     from tests.attacks.forge import entries, zipped
 
-    files = entries(signer=None)
-    small = [(name, data[:300]) for name, data in files]
-    return [zipped(small), zipped(files[:1]), zipped([("manifest.json", b"{}"), ("manifest.sig", b"{}")])]
+    files = _small_entries()
+    short = [(name, data[:300]) for name, data in entries()]
+    return [zipped(files), files[0][1], zipped(short), zipped([("manifest.json", b"{}"), ("manifest.sig", b"{}")])]
 
 
 def _tensors() -> Function:
@@ -158,11 +186,11 @@ def _schema() -> Function:
 def _recording() -> Function:
     from edgetl_runtime.sources.mcap_feed import McapFeed, raw_messages
 
-    path = Path(tempfile.mkdtemp(prefix="fuzz-")) / "x.mcap"
+    path, fill = _in_memory()
 
     def read(data: bytes) -> None:
         list(raw_messages(io.BytesIO(data), {}))
-        path.write_bytes(data)
+        fill(data)
         feed = McapFeed(path, "x")
         try:
             while feed.read(0.0):
@@ -174,18 +202,45 @@ def _recording() -> Function:
 
 
 def _recordings() -> List[bytes]:
+    """Few messages each; without checksums and compression a changed byte reaches the messages."""
+    from mcap.writer import CompressionType
+
     from tests.runtime.sources import recordings
 
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
-    return [recordings.write_imu(folder / "imu.mcap").read_bytes()]
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        path = Path(folder) / "imu.mcap"
+        kinds: List[Dict[str, Any]] = [
+            {},
+            {"compression": CompressionType.LZ4},
+            {"compression": CompressionType.NONE},
+            {"compression": CompressionType.NONE, "enable_crcs": False},
+        ]
+        return [*(recordings.write_imu(path, 8, **options).read_bytes() for options in kinds), _own_recording()]
 
 
+def _own_recording() -> bytes:
+    """As `edgetl-runtime record` writes vectors: JSON, whose schema names channels and units."""
+    from mcap.writer import CompressionType, Writer
+
+    stream = io.BytesIO()
+    writer = Writer(stream, compression=CompressionType.NONE, enable_crcs=False)
+    writer.start()
+    declared = {"channels": ["a", "b"], "properties": {"a": {"unit": "m"}, "b": {"unit": ""}}}
+    schema = writer.register_schema("edgetl.Sample", "jsonschema", json.dumps(declared).encode())
+    channel = writer.register_channel("/samples", "json", schema)
+    for number in range(4):
+        writer.add_message(channel, number, json.dumps({"a": number, "b": 1.5}).encode(), number)
+    writer.finish()
+    return stream.getvalue()
+
+
+_BUNDLE = ("bundle",)
 TARGETS: Dict[str, Target] = {
-    "manifest": Target(_manifest, _manifests),
-    "container": Target(_container, _containers),
-    "tensors": Target(_tensors, _tensor_files),
-    "signature": Target(_signature, _signatures),
-    "frames": Target(_frames, _frame_bytes),
-    "schema": Target(_schema, lambda: [json.dumps(table).encode() for table in _SCHEMAS]),
-    "recording": Target(_recording, _recordings),
+    "manifest": Target(_manifest, _manifests, _BUNDLE),
+    "container": Target(_container, _containers, _BUNDLE),
+    "tensors": Target(_tensors, _tensor_files, _BUNDLE),
+    "signature": Target(_signature, _signatures, _BUNDLE, 4096),
+    "frames": Target(_frames, _frame_bytes, ("framing",)),
+    "schema": Target(_schema, lambda: [json.dumps(table).encode() for table in _SCHEMAS], ("framing",)),
+    "recording": Target(_recording, _recordings, ("sources",), 8192),
 }
