@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgetl_runtime.adapt.buffer import Buffer
-from edgetl_runtime.adapt.calibration import Calibration, fit_calibration, recalibrated
+from edgetl_runtime.adapt.calibration import recalibrated
 from edgetl_runtime.adapt.choosing import chosen
 from edgetl_runtime.adapt.fitness import Fitness, fitness, unfit
 from edgetl_runtime.adapt.loading import load_adapted
@@ -13,6 +13,7 @@ from edgetl_runtime.adapt.questions import QuestionBudget, Questions, choose_que
 from edgetl_runtime.adapt.situation import Adapted, Adapter, Situation
 from edgetl_runtime.adapt.table import ADAPTERS, AdapterRow, adapt
 from edgetl_runtime.adapt.unknowns import Cluster, Likeness, clusters
+from edgetl_runtime.heads.calibration import Calibration, fit_calibration
 
 __all__ = [
     "ADAPTERS",

@@ -19,6 +19,8 @@ __all__ = ["Solution", "effective_count", "fit", "fit_targets", "load", "pooled"
 
 Array = NDArray[np.float64]
 _LEAST_LEFT = 1e-5
+# Residuals along fewer directions than that many alike are a matter of luck, and so would be their score.
+_LEAST_DIRECTIONS = 20.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ def fit(
     """Ridge regression of features (N, D) on one-hot classes (K), also called analytic continual learning.
 
     `penalty` is a number, or "gcv": the one of `penalties` (a wide grid by default) with the least
-    generalised cross-validation error, all from one eigendecomposition. `weight` is how much a learnt sample
+    generalised cross-validation error, all from one eigendecomposition; penalties so small that only a few
+    directions of the samples are not interpolated, as where N is about D, are passed over. `weight` is how much a learnt sample
     counts beside one of the prior; None lets both sides count alike, up to 20 (a few labels drown otherwise).
     `balanced` makes all classes count alike, assuming that they share their within-class covariance.
 
@@ -221,7 +224,8 @@ def solve(
         if len(grid) == 0 or not (grid > 0).all():
             raise ValueError("penalties must be positive")
         scores = [_gcv(values, projected, squares, effective or count, float(one)) for one in grid]
-        best = int(np.argmin([score for score, _, _ in scores]))
+        errors = np.array([score for score, _, _ in scores])
+        best = int(np.argmin(errors)) if np.isfinite(errors).any() else int(np.argmax(grid))
         score, used, residuals = scores[best]
         chosen = float(grid[best])
         weights = vectors @ (projected / (values + chosen)[:, None])
@@ -251,10 +255,23 @@ def _gcv(values: Array, projected: Array, squares: Array, count: float, penalty:
     freedom = 1.0 + float((values / shrunk).sum())
     left = 1.0 - freedom / count
     # Closer to interpolation the residuals are rounding, and so would be the score.
-    if left < _LEAST_LEFT:
+    if left < _LEAST_LEFT or _directions(values, count, penalty) < min(_LEAST_DIRECTIONS, count / 4.0):
         return float("inf"), freedom, residuals
     relative = float((residuals / np.where(squares > 0, squares, 1.0)).sum())
     return relative / left**2, freedom, residuals
+
+
+def _directions(values: Array, count: float, penalty: float) -> float:
+    """How many directions alike the residuals are spread over: (tr R)^2 / tr R^2 of what is left, R = I - hat matrix.
+
+    `values` are the eigenvalues (D) in ascending order. As tr R alone sinks, its few smallest eigenvalues decide,
+    and the error along them is as often far too small as too large.
+    """
+    rank = min(len(values), max(0, round(count - 1.0)))
+    shares = penalty / (values[len(values) - rank :] + penalty)
+    free = max(0.0, count - 1.0 - len(values))
+    total = float((shares**2).sum()) + free
+    return (float(shares.sum()) + free) ** 2 / total if total > 0 else 0.0
 
 
 load = load_linear

@@ -8,8 +8,9 @@ from edgetl_runtime.adapt import fit_calibration, recalibrated
 from edgetl_runtime.adapt.calibration import expected_calibration_error
 from edgetl_runtime.adapt.checks import example
 from edgetl_runtime.errors import LabelError
-from edgetl_runtime.heads.calibration import fitted_temperature
+from edgetl_runtime.heads import calibrated, fit_head
 from edgetl_runtime.numerics import log_softmax, softmax
+from edgetl_runtime.statistics import Statistics
 
 
 def drawn(count, temperature=1.7, spread=0.7, seed=0, k=6):
@@ -24,10 +25,16 @@ def likelihood(decision, codes, found):
     return float(log_softmax(decision / found.temperature + found.biases)[np.arange(len(codes)), codes].sum())
 
 
-def test_newton_finds_the_temperature_of_golden_section():
+def test_newton_finds_the_temperature_of_a_scalar_search():
+    optimize = pytest.importorskip("scipy.optimize", reason="the reference is SciPy: pip install scipy")
     decision, codes, _ = drawn(3000)
     found = fit_calibration(decision, codes, biases=False, strength=0.0)
-    assert np.isclose(found.temperature, fitted_temperature(decision, codes), rtol=1e-6)
+
+    def loss(log_temperature):
+        return -log_softmax(decision / np.exp(log_temperature))[np.arange(3000), codes].mean()
+
+    least = optimize.minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-9})
+    assert np.isclose(found.temperature, np.exp(least.x), rtol=1e-5)
     assert (found.biases == 0).all()
 
 
@@ -83,3 +90,18 @@ def test_a_recalibrated_head_is_honest():
     same = recalibrated(hot, noisy[:half], labels[:half], biases=False)
     assert np.array_equal(same.decision(noisy), hot.decision(noisy))
     assert recalibrated(hot, noisy[:2], ["never", "seen"]) is hot
+
+
+def test_separable_guard_sets_of_any_size_leave_a_temperature_of_some_size():
+    """With nothing wrong in it every temperature down to zero is likelier."""
+    generator = np.random.default_rng(0)
+    for count in (30, 200, 2000):
+        labels = np.arange(count) % 3
+        rows = 40.0 * np.eye(3, 4)[labels] + generator.normal(size=(count, 4))
+        learnt = Statistics(4)
+        learnt.add(rows, labels)
+        head = fit_head("slda", learnt)
+        honest = calibrated(head, rows, labels)
+        before, after = (float(one.metadata().get("temperature", 1.0)) for one in (head, honest))
+        assert before / 50 < after < before * 50
+        assert np.array_equal(head.predict(rows), honest.predict(rows))

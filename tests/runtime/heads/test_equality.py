@@ -117,6 +117,28 @@ def test_ridge_takes_the_penalty_of_exact_generalised_cross_validation():
     assert close(chosen.weights, fit_regressor("ridge", s, penalty=best).weights, 1e-8)
 
 
+def test_ridge_does_not_interpolate_because_the_last_directions_happen_to_fit():
+    """As many samples as features, and along the directions of least spread, by luck, no noise."""
+    rng = np.random.default_rng(0)
+    count, dim = 121, 120
+    left, _ = np.linalg.qr(np.concatenate([np.ones((count, 1)), rng.normal(size=(count, dim))], axis=1))
+    right, _ = np.linalg.qr(rng.normal(size=(dim, dim)))
+    spread = np.logspace(1, -4, dim)
+    slope = np.where(np.arange(dim) < 5, 3.0, 0.0) / spread
+    noise = rng.normal(size=(dim, 1)) * (np.arange(dim) < dim - 4)[:, None]
+    x, y = left[:, 1:] * spread @ right.T, left[:, 1:] @ ((slope * spread)[:, None] + noise)
+    new = rng.normal(size=(1000, dim)) * spread @ right.T
+    truth = (new @ right @ slope)[:, None]
+    s = Statistics(dim)
+    s.add(x, targets=y)
+    errors = {
+        penalty: float(np.mean((fit_regressor("ridge", s, penalty=penalty).predict(new) - truth) ** 2))
+        for penalty in ("gcv", *np.logspace(-8, 3, 23).tolist())
+    }
+    assert errors["gcv"] < 1.5 * min(errors.values())
+    assert errors["gcv"] < 0.1 * errors[1e-8]
+
+
 def test_ridge_left_out_is_ridge_cv():
     linear = pytest.importorskip("sklearn.linear_model", reason=WHY)
     x, _ = samples(60, 12)
