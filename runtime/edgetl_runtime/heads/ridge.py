@@ -53,8 +53,9 @@ def fit(
 
     `penalty` is a number, or "gcv": the one of `penalties` (a wide grid by default) with the least
     generalised cross-validation error, all from one eigendecomposition; penalties so small that only a few
-    directions of the samples are not interpolated, as where N is about D, are passed over. `weight` is how much a learnt sample
-    counts beside one of the prior; None lets both sides count alike, up to 20 (a few labels drown otherwise).
+    directions of the samples are not interpolated, as where N is about D, are passed over. `weight` is how much a
+    learnt sample counts beside one of the prior; None lets both sides count alike, up to 20 (a few labels drown
+    otherwise).
     `balanced` makes all classes count alike, assuming that they share their within-class covariance.
 
     Cost: O(10 D^3) with "gcv", O(D^3 / 3) without; O(K D) to decide; memory 2 D^2 while fitting. Exact to
