@@ -13,7 +13,6 @@ import itertools
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from edgetl_runtime.statistics import Statistics
 
 from benchmarks.evidence import ROOT, write_evidence
 from benchmarks.motion import ACTIVITIES, CHANNELS, UNITS, Stream, motion_bundle, streams, windows_of
+from benchmarks.robot_device import Device, kept
 
 SPEED = 10
 HZ = 100 * SPEED
@@ -85,58 +85,11 @@ class Day:
         return int(counts.argmax()) if counts.max() >= 0.7 * counts.sum() else -1
 
 
-class Device:
-    """`edgetl-runtime run`, as a robot would start it."""
-
-    def __init__(self, folder: Path, log: Path, policy: str) -> None:
-        command = [
-            sys.executable, "-m", "edgetl_runtime.cli", "run",
-            f"serial://{folder / 'imu'}?schema={folder / 'imu.json'}&wait=yes", "--state", str(folder / "state"),
-            "--allow-unsigned", "--rate-hz", str(20 * SPEED), "--to", f"unix://{folder / 'edgetl.sock'}",
-            "--labels-per-s", "50", "--name", "watch", "--smooth", str(1.0 / SPEED),
-            "--policy", policy,
-        ]  # fmt: skip
-        self._socket = folder / "edgetl.sock"
-        self._process = subprocess.Popen(command, cwd=ROOT, stderr=log.open("ab"))
-        self._client: socket.socket | None = None
-        self._buffer = b""
-
-    def records(self) -> list[dict[str, Any]]:
-        """What it has said since; connects when it is there."""
-        if self._client is None:
-            client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                client.connect(str(self._socket))
-            except OSError:
-                client.close()
-                return []
-            client.setblocking(False)
-            self._client = client
-        try:
-            data = self._client.recv(1 << 20)
-        except BlockingIOError:
-            return []
-        except OSError:
-            return []
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        return [json.loads(line) for line in lines]
-
-    def label(self, stamp_s: float, label: str) -> bool:
-        if self._client is None:
-            return False
-        try:
-            self._client.sendall(json.dumps({"label": label, "stamp_s": stamp_s}).encode() + b"\n")
-        except OSError:
-            return False
-        return True
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def end(self) -> int:
-        self._process.terminate()
-        return self._process.wait(timeout=60)
+def device_on(folder: Path, policy: str) -> Device:
+    """`edgetl-runtime run` on the watch."""
+    options = ["--rate-hz", str(20 * SPEED), "--labels-per-s", "50", "--name", "watch", "--smooth", str(1.0 / SPEED)]
+    source = f"serial://{folder / 'imu'}?schema={folder / 'imu.json'}&wait=yes"
+    return Device(folder, source, [*options, "--policy", policy])
 
 
 def lived(folder: Path, stream: Stream, policy: str) -> Day:
@@ -149,8 +102,8 @@ def lived(folder: Path, stream: Stream, policy: str) -> Day:
     assert board.stdout is not None and board.stdin is not None
     board.stdout.readline()
     os.set_blocking(board.stdout.fileno(), False)
-    day, log, kills = Day(stream.labels), folder / "device.log", [round(share * len(stream.labels)) for share in KILLS]
-    generator, device = np.random.default_rng(0), Device(folder, log, policy)
+    day, kills = Day(stream.labels), [round(share * len(stream.labels)) for share in KILLS]
+    generator, device = np.random.default_rng(0), device_on(folder, policy)
     while not device.records():  # it says at once how the source is
         time.sleep(0.05)
     board.stdin.write(b"\n")
@@ -165,7 +118,7 @@ def lived(folder: Path, stream: Stream, policy: str) -> Day:
         if kills and now > kills[0]:
             kills.pop(0)
             device.kill()
-            device = Device(folder, log, policy)
+            device = device_on(folder, policy)
         while day.due and day.due[0][0] <= time.monotonic():
             _, stamp_s, label = day.due.pop(0)
             day.asked += device.label(stamp_s, label)
@@ -227,19 +180,12 @@ def shift_of(source: Statistics) -> dict[str, Any]:
     return {"shift": source.shift, "feature_space": source.feature_space}
 
 
-def kept(folder: Path, day: Day) -> tuple[int, int]:
-    """How many samples the state holds, and how many that were acknowledged it lacks."""
-    with rt.open(None, folder / "state", allow_unsigned=True, read_only=True) as session:
-        held = {sample.id: sample.label for sample in session.samples()}
-    return len(held), sum(held.get(number) != label for number, label in day.learnt.items())
-
-
 def policy_day(policy: str, bundle: Path, stream: Stream, others: dict[str, np.ndarray]) -> dict[str, Any]:
     """Live the day with that policy, print its table, and return its figures."""
     folder = Path(tempfile.mkdtemp(prefix=f"robot-day-{policy}-"))
     rt.open(bundle, folder / "state", allow_unsigned=True).close()
     day = lived(folder, stream, policy)
-    held, lost = kept(folder, day)
+    held, lost = kept(folder, day.learnt)
     print(f"\n--policy {policy}\n")
     print("| part of the day | labels learnt | windows | the device | factory head | oracle | generation |")
     print("|---|---:|---:|---:|---:|---:|---:|")

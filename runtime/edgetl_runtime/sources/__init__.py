@@ -48,16 +48,19 @@ class SourceRow(NamedTuple):
 
 
 _CAMERA = (
-    "pip install 'edgetl-runtime[camera]' for USB cameras and video files; on a Jetson, CSI cameras need the OpenCV of"
-    " JetPack (sudo apt install python3-opencv, and a virtual environment made with --system-site-packages)"
+    "pip install 'edgetl-runtime[camera]' for USB and network cameras and video files; on a Jetson, CSI cameras need"
+    " JetPack's OpenCV (sudo apt install python3-opencv, and a virtual environment made with --system-site-packages)"
 )
 _HERE = "edgetl_runtime.sources"
 SOURCES: Dict[str, SourceRow] = {
     "bag": SourceRow(f"{_HERE}.bag_feed", "rosbags", "pip install 'edgetl-runtime[bag]' (Python 3.10 or newer)"),
     "csi": SourceRow(f"{_HERE}.opencv_feed", "cv2", _CAMERA),
     "dir": SourceRow(f"{_HERE}.folder_feed", "", ""),
+    "http": SourceRow(f"{_HERE}.opencv_feed", "cv2", _CAMERA),
+    "https": SourceRow(f"{_HERE}.opencv_feed", "cv2", _CAMERA),
     "mcap": SourceRow(f"{_HERE}.mcap_feed", "mcap", "pip install 'edgetl-runtime[mcap]'"),
     "numpy": SourceRow(f"{_HERE}.array_feed", "", ""),
+    "rtsp": SourceRow(f"{_HERE}.opencv_feed", "cv2", _CAMERA),
     "serial": SourceRow(f"{_HERE}.serial_feed", "serial", "pip install 'edgetl-runtime[serial]'"),
     "sim": SourceRow(f"{_HERE}.simulated_feed", "", ""),
     "v4l2": SourceRow(f"{_HERE}.opencv_feed", "cv2", _CAMERA),

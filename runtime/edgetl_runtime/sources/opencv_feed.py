@@ -1,10 +1,12 @@
-"""`v4l2://`, `csi://` and `video://`: cameras and video files by OpenCV.
+"""`v4l2://`, `csi://`, `http://`, `rtsp://` and `video://`: cameras and video files by OpenCV.
 
     v4l2:///dev/video0?width=640&height=480&rate_hz=30&pixels=MJPG
     csi://0?width=1280&height=720&rate_hz=30       a Jetson's own camera, by GStreamer and nvarguscamerasrc
+    http://10.0.0.7:8080/video?rate_hz=15          a network camera that streams MJPEG; also https:// and rtsp://
     video://drive.mp4                              every frame; with speed=1 as from a camera: the newest only
 
-pip's OpenCV has V4L2 and no GStreamer; a CSI camera needs the one of JetPack.
+`wait=yes` opens a camera although it is not there yet. A question mark that is the camera's own is written %3F. pip's
+OpenCV has V4L2 and FFmpeg and no GStreamer; a CSI camera needs the one of JetPack.
 """
 
 from __future__ import annotations
@@ -26,21 +28,25 @@ __all__ = ["CameraFeed", "VideoFeed", "csi_pipeline", "load"]
 logger = logging.getLogger(__name__)
 
 _LEAST_WAIT_S, _MOST_WAIT_S = 0.1, 1.0
-_READ_TIMEOUT_MS = 2000.0
+_READ_TIMEOUT_MS = 2000
+_NETWORK = ("http", "https", "rtsp")
 Opener = Callable[[], Any]
 
 
 def load(uri: Uri) -> Any:
-    """The feed of a `v4l2://`, `csi://` or `video://` address."""
+    """The feed of an address of one of these kinds."""
     if uri.scheme == "video":
         return VideoFeed(uri.path, uri.name, uri.number("rate_hz"))
+    wait = uri.choice("wait", ("no", "yes")) == "yes"
+    if uri.scheme in _NETWORK:
+        return CameraFeed(lambda: _open_network(uri.name), _without_password(uri.name), uri.number("rate_hz"), wait)
     width, height = uri.integer("width", 640, least=1), uri.integer("height", 480, least=1)
     rate_hz = uri.number("rate_hz", 30.0, least=0.1) or 30.0
     if uri.scheme == "v4l2":
         pixels = uri.option("pixels", "MJPG")
         if len(pixels) != 4:
             raise SourceError(f"{uri.name}: pixels must be four letters like MJPG or YUYV; got {pixels!r}")
-        return CameraFeed(lambda: _open_v4l2(uri.path, width, height, rate_hz, pixels), uri.name, rate_hz)
+        return CameraFeed(lambda: _open_v4l2(uri.path, width, height, rate_hz, pixels), uri.name, rate_hz, wait)
     if not re.search(r"GStreamer:\s*YES", cv2.getBuildInformation()):
         raise SourceError(
             f"{uri.name}: this OpenCV ({cv2.__version__}, {Path(cv2.__file__).parent}) was built without GStreamer,"
@@ -48,7 +54,7 @@ def load(uri: Uri) -> Any:
             " environment with --system-site-packages, and uninstall pip's opencv from it"
         )
     pipeline = uri.option("pipeline") or csi_pipeline(uri.path, width, height, rate_hz)
-    return CameraFeed(lambda: cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER), uri.name, rate_hz)
+    return CameraFeed(lambda: cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER), uri.name, rate_hz, wait)
 
 
 def csi_pipeline(sensor: str, width: int, height: int, rate_hz: float) -> str:
@@ -74,18 +80,33 @@ def _open_v4l2(path: str, width: int, height: int, rate_hz: float, pixels: str) 
     return capture
 
 
+def _open_network(address: str) -> Any:
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _READ_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_TIMEOUT_MS]
+    return cv2.VideoCapture(address, cv2.CAP_FFMPEG, limits)
+
+
+def _without_password(address: str) -> str:
+    """The address as it may be logged and shown."""
+    return re.sub(r"//[^/@]*@", "//", address)
+
+
 class CameraFeed:
     """Frames (H, W, 3) uint8 RGB as they come; a camera that fails is opened again. `opener` gives a VideoCapture."""
 
     def __init__(
-        self, opener: Opener, name: str, rate_hz: Optional[float], clock: Callable[[], float] = time.monotonic
+        self,
+        opener: Opener,
+        name: str,
+        rate_hz: Optional[float],
+        wait: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._opener, self._clock = opener, clock
         self.about = About(name, "frame", rate_hz=rate_hz, live=True)
         self._capture: Any = None
         self._failed = self._losses = 0
-        self._wait_s, self._next_try_s = _LEAST_WAIT_S, 0.0
-        if not self._open():
+        self._wait_s, self._next_try_s, self._missed = _LEAST_WAIT_S, 0.0, False
+        if not self._open() and not wait:
             there = ", ".join(sorted(map(str, Path("/dev").glob("video*")))) or "none"
             raise SourceError(f"{name} cannot be opened; cameras that are there: {there}")
 
@@ -103,12 +124,19 @@ class CameraFeed:
         """The next frame; the driver's own timeout is two seconds."""
         if self._capture is None and not self._reopened(timeout_s):
             return []
-        good, frame = self._capture.read()
+        try:
+            good, frame = self._capture.read()
+        except cv2.error as error:  # a frame that cannot be decoded, or a device that went while it was read
+            logger.debug("%s: %s", self.about.name, error)
+            good, frame = False, None
         stamp_s = self._clock()
         if not good or frame is None or not frame.size:
             self._failed += 1
             self._lose()
             return []
+        if self._missed:
+            self._missed, self._wait_s = False, _LEAST_WAIT_S
+            logger.warning("%s is back", self.about.name)
         return [Sample(_rgb(frame), stamp_s)]
 
     def close(self) -> None:
@@ -122,7 +150,7 @@ class CameraFeed:
         if not capture.isOpened():
             capture.release()
             return False
-        self._capture, self._wait_s = capture, _LEAST_WAIT_S
+        self._capture = capture
         return True
 
     def _reopened(self, timeout_s: float) -> bool:
@@ -131,17 +159,22 @@ class CameraFeed:
             time.sleep(max(0.0, min(self._next_try_s - now_s, timeout_s)))
             return False
         if self._open():
-            logger.warning("%s is back", self.about.name)
             return True
-        self._next_try_s = now_s + self._wait_s
-        self._wait_s = min(2 * self._wait_s, _MOST_WAIT_S)
+        self._later()
         return False
 
     def _lose(self) -> None:
         self._losses += 1
-        logger.warning("%s gives no frame; opening it again", self.about.name)
+        if not self._missed:  # a camera that opens and gives nothing, for days, is said once
+            logger.warning("%s gives no frame; opening it again", self.about.name)
+        self._missed = True
         self.close()
+        self._later()
+
+    def _later(self) -> None:
+        """The next try; each that brings no frame waits longer than the one before."""
         self._next_try_s = self._clock() + self._wait_s
+        self._wait_s = min(2 * self._wait_s, _MOST_WAIT_S)
 
 
 class VideoFeed:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import socket
+import threading
+import time
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Iterator, List
 
 import numpy as np
 import pytest
@@ -90,9 +95,110 @@ def test_a_camera_that_fails_is_opened_again_until_it_is_back(video: Path) -> No
         assert drops["no_frame"] >= 1 and drops["unplugged"] >= 1
 
 
+class NetworkCamera:
+    """Streams numbered pictures as MJPEG over HTTP, as a network camera does, until it is unplugged."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.number = 0
+        self.plug_in()
+
+    def plug_in(self) -> None:
+        self._server = socket.socket()
+        self._server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._server.bind(("127.0.0.1", self.port))
+        self.port = self._server.getsockname()[1]
+        self._server.listen()
+        self._server.settimeout(0.1)
+        self._plugged = True
+        self._thread = threading.Thread(target=self._serve, args=(self._server,))
+        self._thread.start()
+
+    def unplug(self) -> None:
+        self._plugged = False
+        self._thread.join()
+        self._server.close()
+
+    def _serve(self, server: socket.socket) -> None:
+        while self._plugged:
+            with contextlib.suppress(OSError):
+                viewer, _ = server.accept()
+                with viewer:
+                    viewer.settimeout(1.0)
+                    viewer.recv(4096)
+                    viewer.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=f\r\n\r\n")
+                    while self._plugged:
+                        self.number = (self.number + 1) % 25
+                        frame = cv2.cvtColor(picture(self.number), cv2.COLOR_RGB2BGR)
+                        data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 99])[1].tobytes()
+                        head = b"--f\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data)
+                        viewer.sendall(head + data + b"\r\n")
+                        time.sleep(0.02)
+
+
+@pytest.fixture
+def network_camera() -> Iterator[NetworkCamera]:
+    camera = NetworkCamera()
+    yield camera
+    if camera._plugged:
+        camera.unplug()
+
+
+def test_a_network_camera_is_read_and_found_again(
+    network_camera: NetworkCamera, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = f"http://user:secret@127.0.0.1:{network_camera.port}/%3Fview=1?rate_hz=50&keep=50"
+    with open_source(address) as source:
+        assert source.about.live and "secret" not in source.about.name
+        before = frames_of(source, 10)
+        assert all((later - sooner) % 25 <= 3 for sooner, later in zip(before, before[1:]))  # in their order
+        network_camera.unplug()
+        until = time.monotonic() + 10.0
+        while source.health().state != "unplugged" and time.monotonic() < until:
+            source.read(0.05)
+        assert source.health().state == "unplugged"
+        network_camera.plug_in()
+        assert len(frames_of(source, 5)) >= 5
+        assert source.health().drops["unplugged"] >= 1
+    assert [record.levelno for record in caplog.records if "is back" in record.message] == [logging.WARNING]
+
+
+def test_a_camera_that_is_not_there_yet_is_waited_for_when_told_to(video: Path) -> None:
+    opener = Opener(video)
+    opener.refuse = 2
+    with Source(CameraFeed(opener, "v4l2:///dev/video0", None, wait=True), keep=100) as source:
+        assert source.health().state in ("unplugged", "starting")
+        assert frames_of(source, 1)[0] == 0
+
+
+def test_a_camera_that_opens_and_gives_nothing_is_tried_less_often_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Empty:
+        def isOpened(self) -> bool:
+            return True
+
+        def read(self) -> Any:
+            raise cv2.error("VIDIOC_DQBUF: No such device")
+
+        def release(self) -> None: ...
+
+    now_s = [0.0]
+    feed, opened = CameraFeed(Empty, "v4l2:///dev/video0", 30.0, clock=lambda: now_s[0]), 0
+    for _ in range(600):  # a minute, ten tries a second
+        now_s[0] += 0.1
+        before = feed.drops.get("no_frame", 0)
+        assert feed.read(0.0) == []
+        opened += feed.drops.get("no_frame", 0) > before
+    assert opened <= 65
+    assert caplog.text.count("gives no frame") == 1
+
+
 def test_a_camera_that_is_not_there_is_an_error() -> None:
     with pytest.raises(SourceError, match="cannot be opened; cameras that are there"):
         open_source("v4l2:///dev/video97")
+    with pytest.raises(SourceError, match="cannot be opened"):
+        open_source("http://127.0.0.1:9/")
     with pytest.raises(SourceError, match="four letters"):
         open_source("v4l2:///dev/video97?pixels=JPG")
     with pytest.raises(SourceError, match="must be a whole number of at least 1"):

@@ -62,7 +62,7 @@ def test_an_option_that_is_wrong_or_not_known_is_refused(vectors: Path, options:
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     needing = {name: row for name, row in SOURCES.items() if row.needs}
-    assert {"serial", "v4l2", "csi", "video", "mcap", "bag"} == set(needing)
+    assert {"serial", "v4l2", "csi", "http", "https", "rtsp", "video", "mcap", "bag"} == set(needing)
     for name, row in needing.items():
         for module in (row.module, row.needs):
             monkeypatch.delitem(sys.modules, module, raising=False)
