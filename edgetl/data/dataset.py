@@ -46,6 +46,8 @@ class Dataset:
     With `groups` (N,), such as the person or the recording of each sample, whole groups are held out, as near to
     that share as they allow: neighbours in a recording are near copies, and so is a person to themselves.
 
+    Where `held` is given, the samples of these indices are held out, whatever the rest says.
+
     `window` says how a stream is cut into such samples, where they are windows (T, C) of a time series.
     """
 
@@ -58,6 +60,7 @@ class Dataset:
     unreadable: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
     groups: tuple[str, ...] = field(default=(), repr=False)
     window: WindowSpec | None = None
+    held: frozenset[int] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not self.indices:
@@ -117,6 +120,8 @@ class Dataset:
 
     @cached_property
     def _held_out(self) -> frozenset[int]:
+        if self.held is not None:
+            return frozenset(place for place, index in enumerate(self.indices) if index in self.held)
         if self.groups:
             return held_out_groups(self.groups, self.labels, self.holdout, self.seed)
         positions: dict[Label, list[int]] = {}

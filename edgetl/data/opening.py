@@ -1,11 +1,12 @@
-"""From what a user has (a folder a class, a CSV, arrays) to a Dataset."""
+"""From what a user has (a folder a class, a table, boxes, arrays) to a Dataset."""
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -15,8 +16,13 @@ from edgetl_runtime.sources.images import image_paths, image_size
 from edgetl_runtime.types import Label
 from edgetl_runtime.windows import WindowSpec
 
+from edgetl.data.coco import coco_crops
 from edgetl.data.dataset import Dataset
+from edgetl.data.hugging_face import is_table, open_table, table_rows
+from edgetl.data.paths import PathTable
 from edgetl.data.readers import ArrayReader, ImageReader
+from edgetl.data.splits import SplitRule, domain_held_out, keys_of_names, parse_split, time_held_out
+from edgetl.data.tables import csv_rows, npz_arrays
 from edgetl.data.targets import TargetDataset
 from edgetl.data.targets_opening import targets_dataset
 from edgetl.data.windows import windows_dataset
@@ -25,6 +31,8 @@ from edgetl.errors import DatasetError
 __all__ = ["dataset"]
 
 _log = logging.getLogger(__name__)
+
+_WARNINGS = 10
 
 
 @overload
@@ -37,6 +45,10 @@ def dataset(
     holdout: float = 0.2,
     seed: int = 0,
     name: str | None = None,
+    split: str = "random",
+    by: Any = None,
+    images: str | Path | None = None,
+    verify: bool = True,
 ) -> Dataset: ...
 @overload
 def dataset(
@@ -52,6 +64,10 @@ def dataset(
     holdout: float = 0.2,
     seed: int = 0,
     name: str | None = None,
+    split: str = "random",
+    by: Any = None,
+    images: str | Path | None = None,
+    verify: bool = True,
 ) -> Dataset | TargetDataset:
     """Dataset of a folder of images, of a CSV of images, of arrays and labels (N,), or of windows of recordings.
 
@@ -59,60 +75,136 @@ def dataset(
       with "/" (`Fruit/Apple/Granny-Smith`). `labels`, when given, names the classes that must be there;
       other folders are left out. Hidden files and folders are left out.
     - A CSV: columns `path` and `label` under a header, or exactly these two without one; relative paths
-      start at the folder of the CSV. Labels are text.
+      start at the folder of the CSV. Labels are text. It is read row by row; a row takes some 20 bytes more than
+      its path has letters.
+    - A COCO annotation file (.json): one crop a box, whose class is its category; `images` is the folder of its
+      images. Boxes of one image are never on both sides of a split.
     - With `targets`, numbers in place of labels, such as a steering angle: for a CSV the names of its columns
       beside `path`, for arrays a dict of name -> (N,). A name may be an `edgetl_runtime.types.Output`, which also
       has a unit and a range. Samples are in the order of time, and the last of them are held out.
     - Arrays: (N, H, W, 3) or (N, H, W) uint8 frames, or numbers (N, ...) such as windows of a time series,
       with `labels` (N,) of text or of integers. A list of samples of different sizes will do. `groups` (N,), such
-      as the person of each, are held out whole.
+      as the person of each, are held out whole. An .npz with `samples` and `labels` is the same.
     - With `window`, an `edgetl_runtime.windows.WindowSpec`, windows (T, C) of a time series, cut as a device cuts
       them: of a folder with a folder a class of recordings (WAV, CSV, MCAP, bags), where `groups` is a regular
       expression that finds in the path who or where it was; of a CSV of sensor values, with the columns `time`,
       `label`, maybe `group`, and the channels (`ax [m/s^2]`); of a CSV with the columns path, label, maybe group,
       start_s and end_s; of a list of `edgetl.data.Recording`; or of arrays (N, T, C) with their labels. Whole groups
       are held out, else whole recordings. Channels and units that the window does not name are the data's.
+    - `hf:NAME[:SPLIT]`, or a `datasets.Dataset`, where the package `datasets` is installed.
 
     `holdout` is the share of each class, at least 0 and below 1, that `Dataset.held_out` keeps from
-    training; `seed` draws it. Images whose header cannot be read are left out here, logged and counted in
-    `Dataset.skipped`; damage behind the header shows when they are read. Raises DatasetError: no such
-    folder or file, a class without images, no samples, fewer than two classes, labels of another length.
+    training; `seed` draws it. `split` says what is held out together: "random" samples; "group:BY", whole groups
+    such as drives, shops or persons; "time:BY", the last share in time; "domain:BY=NAME,NAME", those domains
+    alone. BY is a column of the CSV or .npz, or a regular expression searched in the names of files (left out, the name
+    up to its last number is a group, that number the time); `by` gives the keys (N,) themselves.
+
+    Images whose header cannot be read are left out here, logged and counted in `Dataset.skipped`; damage behind the
+    header shows when they are read. With `verify=False` no image is opened here. Raises DatasetError: no such folder
+    or file, a class without images, no samples, fewer than two classes, labels of another length, a split that cannot
+    be; MissingPackageError.
     """
     if not 0.0 <= holdout < 1.0:
         raise DatasetError(f"holdout is the share kept from training, at least 0 and below 1; got {holdout}")
+    rule = parse_split(split)
     if targets is not None:
         if labels is not None:
             raise DatasetError("give labels or targets, not both")
+        if rule.kind not in ("random", "time") or rule.by or by is not None:
+            raise DatasetError("samples with numbers are held out by time, in the order in which they are given")
         if window is not None or groups is not None:
             raise DatasetError("numbers in place of labels are not for windows or groups yet; give labels")
         return targets_dataset(source, targets, holdout, name)
     if window is not None and labels is None:
+        if rule.kind != "random":
+            raise DatasetError("windows are held out by group: leave out split=, and say groups=")
         return windows_dataset(source, window, groups, holdout, seed, name)
     if isinstance(source, (str, os.PathLike)):
         if window is not None or groups is not None:
-            raise DatasetError("groups are for arrays, and with window= for recordings, whose labels stand in the data")
-        path = Path(source)
-        if path.is_dir():
-            rows, wanted = _folder_rows(path, labels)
-        elif path.suffix.lower() == ".csv" and path.is_file():
-            if labels is not None:
-                raise DatasetError(f"the labels of {path} stand in the CSV itself; leave out labels=")
-            rows, wanted = _csv_rows(path)
-        elif path.exists():
-            raise DatasetError(f"{path} is neither a folder nor a .csv file; give a folder with a folder a class")
+            raise DatasetError(
+                "groups are for arrays, and with window= for recordings, whose labels stand in the data;"
+                " for files say split='group:...'"
+            )
+        data, keys = _of_file(source, labels, rule, name, images, verify, by)
+    else:
+        if is_table(source):
+            reader, labels = table_rows(source)
+            names, title, keys = _checked_labels(labels, len(source)), "table", None
+            data = Dataset(name or title, tuple(names), reader)
         else:
-            raise DatasetError(f"no such dataset: {path}; give a folder with a folder a class, or a CSV")
-        return _of_images(name or path.resolve().name, rows, wanted, holdout, seed)
-    samples, names = _checked_arrays(source, labels)
-    _require_classes(set(names), "the labels")
-    owners = () if groups is None else tuple(str(group) for group in groups)
-    if owners and len(owners) != len(names):
-        raise DatasetError(f"{len(names)} samples and {len(owners)} groups; give one group a sample")
-    if window is not None:
-        _check_windows(samples, window)
-    return Dataset(
-        name or "arrays", tuple(names), ArrayReader(samples), holdout, seed, groups=owners, window=window
+            samples, names = _checked_arrays(source, labels)
+            if window is not None:
+                _check_windows(samples, window)
+            data, keys = Dataset(name or "arrays", tuple(names), ArrayReader(samples), window=window), None
+        _require_classes(set(names), "the labels")
+    data = replace(data, holdout=holdout, seed=seed, reader=data.reader)
+    if groups is not None:
+        rule, by = SplitRule("group"), groups
+    return _split(data, rule, by if by is not None else keys)
+
+
+def _of_file(
+    source: Any, labels: Any, rule: SplitRule, name: str | None, images: str | Path | None, verify: bool, by: Any
+) -> tuple[Dataset, Sequence[Any] | None]:
+    """The dataset of what lies at a path, and the keys to split it by where what lies there has them."""
+    path, suffix = Path(source), Path(source).suffix.lower()
+    if labels is not None and not path.is_dir():
+        kind = suffix[1:].upper() or "file"
+        raise DatasetError(f"the labels of {path} stand in the {kind} itself; leave out labels=")
+    title = name or path.resolve().name
+    if path.is_dir():
+        root, rows, wanted = path, *_folder_rows(path, labels)
+        data, keys = _of_images(title, root, rows, wanted, verify)
+        return data, keys
+    if str(source).startswith("hf:"):
+        reader, values = table_rows(open_table(str(source)))
+        names = _checked_labels(values, len(values))
+        _require_classes(set(names), str(source))
+        return Dataset(name or str(source), tuple(names), reader), None
+    if suffix == ".csv" and path.is_file():
+        return _of_images(title, path.parent, csv_rows(path, rule.by or rule.kind), set(), verify)
+    if suffix == ".json" and path.is_file():
+        crops, categories, files, left_out = coco_crops(path, None if images is None else Path(images))
+        _require_classes(set(categories), str(path))
+        gone = {-1 - i: why for i, why in enumerate(left_out.elements())}
+        boxes = Dataset(title, tuple(categories), crops, unreadable=gone)
+        if rule.kind == "random" or (rule.kind == "group" and not rule.by):
+            return replace(boxes, groups=tuple(files)), files
+        return boxes, keys_of_names(rule, files) if by is None else None
+    if suffix == ".npz" and path.is_file():
+        array, values, arrays = npz_arrays(path)
+        samples, names = _checked_arrays(array, values)
+        _require_classes(set(names), str(path))
+        return Dataset(title, tuple(names), ArrayReader(samples)), arrays.get(rule.by or rule.kind)
+    if path.exists():
+        raise DatasetError(
+            f"{path} is neither a folder nor a .csv file, COCO .json or .npz; give a folder with a folder a class"
+        )
+    raise DatasetError(f"no such dataset: {path}; give a folder with a folder a class, or a CSV")
+
+
+def _split(data: Dataset, rule: SplitRule, keys: Sequence[Any] | None) -> Dataset:
+    """The dataset with what the rule holds out."""
+    if rule.kind == "random":
+        return data
+    if keys is None:
+        names = getattr(data.reader, "name", None)
+        if names is None:
+            raise DatasetError(f"split {rule.kind}: give by=, one key for each of the {len(data)} samples")
+        keys = keys_of_names(rule, [names(index) for index in data.indices])
+    texts = [str(key) for key in keys]
+    if len(texts) != len(data):
+        raise DatasetError(f"{len(data)} samples and {len(texts)} groups or keys; give one group a sample")
+    if rule.kind == "group":
+        if len(set(texts)) < 2:
+            raise DatasetError(f"split group: all samples are of one group, {texts[0]!r}; none can be held out")
+        return replace(data, groups=tuple(texts), reader=data.reader)
+    held = (
+        domain_held_out(texts, data.labels, rule.domains)
+        if rule.kind == "domain"
+        else time_held_out(texts, data.labels, data.holdout)
     )
+    return replace(data, held=held, reader=data.reader)
 
 
 def _check_windows(samples: Any, window: WindowSpec) -> None:
@@ -127,14 +219,16 @@ def _check_windows(samples: Any, window: WindowSpec) -> None:
             )
 
 
-def _folder_rows(root: Path, labels: Iterable[str] | None) -> tuple[list[tuple[Path, Label]], set[Label]]:
-    rows: list[tuple[Path, Label]] = []
+def _folder_rows(
+    root: Path, labels: Iterable[str] | None
+) -> tuple[list[tuple[str, str, str | None]], set[Label]]:
+    rows: list[tuple[str, str, str | None]] = []
     for path in image_paths(root):
         if path.parent == root:
             _log.warning("left out: %s lies in no class folder", path)
         else:
-            rows.append((path, path.parent.relative_to(root).as_posix()))
-    found = {label for _, label in rows}
+            rows.append((str(path.relative_to(root)), path.parent.relative_to(root).as_posix(), None))
+    found: set[Label] = {label for _, label, _ in rows}
     if labels is None:
         return rows, found | _empty_folders(root)
     wanted: set[Label] = set(labels)
@@ -153,53 +247,38 @@ def _empty_folders(root: Path) -> set[Label]:
     return empty
 
 
-def _csv_rows(path: Path) -> tuple[list[tuple[Path, Label]], set[Label]]:
-    rows: list[tuple[Path, Label]] = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} cannot be read as a CSV in UTF-8: {error}") from error
-    header = [cell.strip().lower() for cell in lines[0]] if lines else []
-    has_header = "path" in header and "label" in header
-    columns = (header.index("path"), header.index("label")) if has_header else (0, 1)
-    for number, cells in enumerate(lines, 1):
-        if not any(cells) or (has_header and number == 1):
-            continue
-        if (not has_header and len(cells) != 2) or len(cells) <= max(columns):
-            raise DatasetError(
-                f"{path} line {number} has {len(cells)} columns; give path,label, or a first line that names"
-                f" a `path` and a `label` column"
-            )
-        picture, label = cells[columns[0]].strip(), cells[columns[1]].strip()
-        if not picture or not label:
-            raise DatasetError(f"{path} line {number} has an empty {'label' if picture else 'path'}")
-        rows.append((path.parent / picture, label))
-    return rows, {label for _, label in rows}
-
-
 def _of_images(
-    name: str, rows: list[tuple[Path, Label]], wanted: set[Label], holdout: float, seed: int
-) -> Dataset:
-    kept: list[tuple[Path, Label]] = []
+    name: str, root: Path, rows: Iterable[tuple[str, str, str | None]], wanted: set[Label], verify: bool
+) -> tuple[Dataset, list[str] | None]:
+    """Each row is a file below `root`, its label, and its key to split by, or None."""
+    files, labels, keys = PathTable(root), [], []
+    spelled: dict[str, str] = {}  # one object for all that are equal: a million rows repeat a few names
     skipped: list[str] = []
-    for path, label in rows:
-        try:
-            image_size(path)
-        except SourceError as error:
-            skipped.append("damaged" if path.is_file() else "missing")
-            _log.warning("skipped: %s", error)
-        else:
-            kept.append((path, label))
-    if not kept:
+    for picture, label, key in rows:
+        label = spelled.setdefault(label, label)
+        wanted.add(label)
+        if verify:
+            try:
+                image_size(root / picture)
+            except SourceError as error:
+                skipped.append("damaged" if (root / picture).is_file() else "missing")
+                if len(skipped) <= _WARNINGS:
+                    _log.warning("skipped: %s", error)
+                continue
+        files.append(picture)
+        labels.append(label)
+        if key is not None:
+            keys.append(spelled.setdefault(key, key))
+    if len(skipped) > _WARNINGS:
+        _log.warning("skipped %d more files of %s: %s", len(skipped) - _WARNINGS, name, dict(Counter(skipped)))
+    if not labels:
         raise DatasetError(f"no images in {name}" + (f"; {len(skipped)} files are unreadable" if skipped else ""))
-    if empty := wanted - {label for _, label in kept}:
+    if empty := wanted - set(labels):
         raise DatasetError(f"no readable image for {_listed(empty)} in {name}; add images or remove the class")
     _require_classes(wanted, name)
     # Negative numbers: files that never became samples.
     unreadable = {-1 - i: reason for i, reason in enumerate(skipped)}
-    reader = ImageReader(tuple(path for path, _ in kept))
-    return Dataset(name, tuple(label for _, label in kept), reader, holdout, seed, unreadable=unreadable)
+    return Dataset(name, tuple(labels), ImageReader(files), unreadable=unreadable), keys or None
 
 
 def _checked_arrays(source: Any, labels: Any) -> tuple[Any, list[Label]]:
@@ -208,14 +287,18 @@ def _checked_arrays(source: Any, labels: Any) -> tuple[Any, list[Label]]:
     samples = source if isinstance(source, (list, tuple)) else np.asarray(source)
     if isinstance(samples, np.ndarray) and (samples.ndim < 2 or samples.dtype.kind not in "fiu"):
         raise DatasetError(f"samples must be numbers of shape (N, ...); got {samples.dtype} {samples.shape}")
+    return samples, _checked_labels(labels, len(samples))
+
+
+def _checked_labels(labels: Iterable[Any], count: int) -> list[Label]:
     names = [_label(value, position) for position, value in enumerate(labels)]
-    if len(names) != len(samples):
-        raise DatasetError(f"{len(samples)} samples and {len(names)} labels; give one label a sample")
+    if len(names) != count:
+        raise DatasetError(f"{count} samples and {len(names)} labels; give one label a sample")
     if not names:
         raise DatasetError("no samples: the arrays are empty")
     if len({type(value) for value in names}) > 1:
         raise DatasetError("labels mix text and integers; use one of them")
-    return samples, names
+    return names
 
 
 def _label(value: Any, position: int) -> Label:

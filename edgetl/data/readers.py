@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from edgetl_runtime.errors import SourceError
 from edgetl_runtime.sources.images import read_image
 from numpy.typing import NDArray
 
+from edgetl.data.paths import PathTable
+
 __all__ = ["ArrayReader", "ImageReader"]
 
 
@@ -18,7 +21,11 @@ __all__ = ["ArrayReader", "ImageReader"]
 class ImageReader:
     """Image files."""
 
-    paths: tuple[Path, ...]
+    paths: Sequence[Path]
+
+    def name(self, index: int) -> str:
+        """Its file."""
+        return self.paths.name(index) if isinstance(self.paths, PathTable) else str(self.paths[index])
 
     def read(self, index: int) -> NDArray[Any]:
         """The frame; raises SourceError."""
