@@ -75,7 +75,7 @@ def cached(make: Callable[[], Taught], *parts: np.ndarray) -> Taught:
 
 def taught(task: Task, stream: Stream) -> Taught:
     """Learn the stream sample by sample, with a refit whenever a twentieth came; cached."""
-    parts = (stream.x, stream.labels, task.guard.x, task.old.x, task.source.means)
+    parts = (stream.x, stream.labels, task.guard.x, task.old.x, task.source.means())
     return cached(lambda: _taught(task, stream), *parts)
 
 
