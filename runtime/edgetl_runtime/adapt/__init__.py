@@ -6,7 +6,7 @@ from edgetl_runtime.adapt.buffer import Buffer
 from edgetl_runtime.adapt.calibration import recalibrated
 from edgetl_runtime.adapt.choosing import chosen
 from edgetl_runtime.adapt.fitness import Fitness, fitness, unfit
-from edgetl_runtime.adapt.loading import load_adapted
+from edgetl_runtime.adapt.loading import is_adapted, load_adapted
 from edgetl_runtime.adapt.maps import FeatureMap
 from edgetl_runtime.adapt.policy import POLICY, Challengers, PolicyRow, challengers
 from edgetl_runtime.adapt.questions import QuestionBudget, Questions, choose_questions, estimated_mean
@@ -40,6 +40,7 @@ __all__ = [
     "estimated_mean",
     "fit_calibration",
     "fitness",
+    "is_adapted",
     "load_adapted",
     "recalibrated",
     "unfit",

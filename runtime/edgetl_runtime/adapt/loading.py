@@ -13,9 +13,9 @@ from edgetl_runtime.adapt.maps import FeatureMap
 from edgetl_runtime.errors import StatisticsError
 from edgetl_runtime.heads.linear import load_linear
 from edgetl_runtime.heads.protocol import Head
-from edgetl_runtime.heads.table import HEADS, load_head
+from edgetl_runtime.heads.table import load_head
 
-__all__ = ["load_adapted"]
+__all__ = ["is_adapted", "load_adapted"]
 
 # An adapted head of an adapted head of ... is nothing that this package writes.
 _DEEPEST = 4
@@ -26,12 +26,12 @@ Arrays = Mapping[str, NDArray[Any]]
 def load_adapted(arrays: Arrays, metadata: Mapping[str, Any], depth: int = 0) -> Head:
     """The head of `state()` and `metadata()` of any head, adapted or not; raises StatisticsError."""
     name = metadata.get("head")
-    if name in HEADS:
-        return load_head(arrays, metadata)
     if name == LINEAR:
         return load_linear(arrays, metadata)
     keys = {"adapted": {"head", "inner"}, "lame": {"head", "inner", "neighbours", "rounds"}}
-    if name not in keys or set(metadata) != keys[name] or not isinstance(metadata["inner"], Mapping):
+    if name not in keys:
+        return load_head(arrays, metadata)
+    if set(metadata) != keys[name] or not isinstance(metadata["inner"], Mapping):
         raise StatisticsError(f"the metadata names the head {name!r}, or has other keys: {sorted(metadata)}")
     if depth >= _DEEPEST:
         raise StatisticsError(f"an adapted head holds more than {_DEEPEST} others")
@@ -41,6 +41,11 @@ def load_adapted(arrays: Arrays, metadata: Mapping[str, Any], depth: int = 0) ->
     if any(array.dtype != np.float64 or not np.isfinite(array).all() for array in own.values()):
         raise StatisticsError("the arrays of an adapted head must be finite float64")
     return _lame(inner, own, metadata) if name == "lame" else _adapted(inner, own)
+
+
+def is_adapted(head: Head) -> bool:
+    """Whether an adapter of this package made the head: learning alone would not make it again."""
+    return head.metadata().get("head") in (LINEAR, "adapted", "lame")
 
 
 def _adapted(inner: Head, own: Dict[str, NDArray[Any]]) -> AdaptedHead:

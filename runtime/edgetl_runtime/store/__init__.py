@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgetl_runtime.store.facts import Event
 from edgetl_runtime.store.folded import Folded
 from edgetl_runtime.store.generations import Generation, Pointer
+from edgetl_runtime.store.observed import Observed
 from edgetl_runtime.store.opening import open_store
 from edgetl_runtime.store.quota import KEPT_GENERATIONS, QUOTA_BYTES, shed
 from edgetl_runtime.store.samples import GUARD, TRAIN, Block, LearntSample, NewSample
@@ -21,6 +22,7 @@ __all__ = [
     "Generation",
     "LearntSample",
     "NewSample",
+    "Observed",
     "Pointer",
     "Store",
     "open_store",

@@ -13,6 +13,7 @@ from edgetl_runtime.store.facts import Facts
 from edgetl_runtime.store.faults import state_os_error
 from edgetl_runtime.store.folded import FoldedSums
 from edgetl_runtime.store.generations import Generations, Pointer
+from edgetl_runtime.store.observed import ObservedRow
 from edgetl_runtime.store.samples import Samples
 from edgetl_runtime.store.schema import STATE_FILE
 
@@ -32,6 +33,7 @@ class Store:
         self.samples = Samples(database)
         self.generations = Generations(database)
         self.folded = FoldedSums(database)
+        self.observed = ObservedRow(database)
 
     def bind(self, feature_space: str, dim: int, bundle_id: Optional[str] = None) -> None:
         """Say which features (D = `dim`) are wanted; StateMismatchError when this state holds others.
@@ -66,7 +68,7 @@ class Store:
     def holds_samples(self) -> bool:
         """Whether anything was learnt here, live or not: then its features decide which extractor fits."""
         rows = self.database.query(
-            "SELECT EXISTS (SELECT 1 FROM samples) OR EXISTS (SELECT 1 FROM statistics)"
+            "SELECT EXISTS (SELECT 1 FROM samples) OR EXISTS (SELECT 1 FROM statistics WHERE id = 1)"
             " OR EXISTS (SELECT 1 FROM generations)"
         )
         return bool(rows[0][0])

@@ -8,9 +8,9 @@ from typing import Any, Dict
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetl_runtime.adapt import load_adapted
 from edgetl_runtime.bundle.tensors import pack_tensors, unpack_tensors
 from edgetl_runtime.errors import EdgetlError, StateCorruptError
-from edgetl_runtime.heads import load_head
 from edgetl_runtime.learner import Fitted
 from edgetl_runtime.outliers import OutlierScore
 
@@ -40,7 +40,7 @@ def unpack_fitted(data: bytes, what: str, feature_space: str, dim: int) -> Fitte
     try:
         tensors, metadata = unpack_tensors(data, what)
         arrays = {name.partition(".")[2]: array for name, array in tensors.items() if name.startswith("head.")}
-        head = load_head(arrays, metadata["head"])
+        head = load_adapted(arrays, metadata["head"])
         parts: Dict[str, Any] = {name: float(value) for name, value in metadata["numbers"].items()}
         parts.update({name: tensors[other] for name, other in metadata["shared"].items()})
         parts.update(
