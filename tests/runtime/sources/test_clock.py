@@ -55,15 +55,19 @@ def test_no_step_of_the_wall_clock_changes_a_window(tmp_path: Path) -> None:
     # As it is; ten years on and back; 1970; and in the middle of the run back by an hour, and on to 2036.
     for shift, then in (("+0", ""), ("+3650d", ""), ("-3650d", ""), ("@1970-01-02 00:00:00", ""), ("+0", "-3600"),
                         ("@1970-01-02 00:00:00", "@2036-01-02 00:00:00")):  # fmt: skip
-        clock.write_text(shift)
         settings = {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
         settings.update(LD_PRELOAD=library.stdout.strip(), FAKETIME_TIMESTAMP_FILE=str(clock))
         command = [sys.executable, "-c", PROGRAM, root, then]
-        done = subprocess.run(
-            command, capture_output=True, text=True, env={**os.environ, **settings}, check=False, timeout=120
-        )
-        assert done.returncode == 0, done.stderr
-        found.append(json.loads(done.stdout))
+        for _ in range(5):  # a machine that pauses makes a gap that is really there; a clock that steps, always
+            clock.write_text(shift)
+            done = subprocess.run(
+                command, capture_output=True, text=True, env={**os.environ, **settings}, check=False, timeout=120
+            )
+            assert done.returncode == 0, done.stderr
+            run = json.loads(done.stdout)
+            if not run["cuts"]["gap"]:
+                break
+        found.append(run)
     years = [run["year"] for run in found]
     assert years[1] - years[0] in (9, 10) and years[0] - years[2] in (9, 10)  # the clock was really another
     assert years[3] == 1970 and years[5] == 2036
