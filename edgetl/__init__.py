@@ -3,7 +3,8 @@
 import edgetl
 
 extractor = edgetl.extractor("torchvision/mobilenet_v2", weights="weights.safetensors")
-edgetl.build(extractor, edgetl.dataset("photos/"), out="birds.edgetl")
+tuned = edgetl.finetune(extractor, edgetl.dataset("photos/"))
+edgetl.build(tuned, edgetl.dataset("photos/"), out="birds.edgetl")
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
     from edgetl.data import Dataset, dataset
     from edgetl.features import Extractor
     from edgetl.pack import BuildResult, build
+    from edgetl.tuning import finetune
 
 __version__ = "0.1.0"
 
-__all__ = ["BuildResult", "Dataset", "Extractor", "build", "dataset", "extractor"]
+__all__ = ["BuildResult", "Dataset", "Extractor", "build", "dataset", "extractor", "finetune"]
 
 # Loaded when first asked for, so that `edgetl --help` is instant.
 _HOMES = {
@@ -29,6 +31,7 @@ _HOMES = {
     "build": "pack",
     "dataset": "data",
     "extractor": "backbones",
+    "finetune": "tuning",
 }
 
 

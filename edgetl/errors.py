@@ -9,7 +9,8 @@
     ├── ExportError           a graph that cannot be made, or that a device would refuse
     ├── ParityError           two engines do not give the same features or decisions
     ├── ProfileError          there is no such device, or its profile does not hold together
-    └── QuantizeError         a graph that cannot be quantized as asked
+    ├── QuantizeError         a graph that cannot be quantized as asked
+    └── TuningError           a network cannot be trained as asked, or a checkpoint is not of this run
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = [
     "ParityError",
     "ProfileError",
     "QuantizeError",
+    "TuningError",
     "WeightsError",
 ]
 
@@ -63,3 +65,7 @@ class ProfileError(EdgetlError):
 
 class QuantizeError(EdgetlError):
     """A graph cannot be quantized as asked, or calibration samples are missing."""
+
+
+class TuningError(EdgetlError):
+    """A network cannot be trained as asked, its training ended in NaN, or a checkpoint is not of this run."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Extractor", "reference_features", "run_graph"]
+__all__ = ["Extractor", "normalised_input", "reference_features", "run_graph"]
 
 _CHUNK = 32
 
@@ -78,13 +78,19 @@ def _torch_features(
 
     module.eval()
     with torch.inference_mode():
-        mean, scale = torch.tensor(extractor.mean), torch.tensor(extractor.scale)
         # A copy: torch refuses to promise that it will not write into a read-only array.
-        inputs = (torch.from_numpy(np.array(batch)).to(torch.float32) - mean) * scale
-        if isinstance(extractor.preprocess, ImagePreprocess):
-            inputs = inputs.permute(0, 3, 1, 2).contiguous()
+        inputs = normalised_input(extractor, torch.from_numpy(np.array(batch))).contiguous()
         features: NDArray[np.float32] = module(inputs).flatten(1).float().numpy()
     return features
+
+
+def normalised_input(extractor: Extractor, batch: torch.Tensor) -> torch.Tensor:
+    """What `module` takes, float32, on the device of `batch` (N, *shape), which is as `preprocess.apply` gives it."""
+    import torch
+
+    mean, scale = (batch.new_tensor(side, dtype=torch.float32) for side in (extractor.mean, extractor.scale))
+    inputs = (batch.to(torch.float32) - mean) * scale
+    return inputs.permute(0, 3, 1, 2) if isinstance(extractor.preprocess, ImagePreprocess) else inputs
 
 
 def _onnx_features(extractor: Extractor, batch: NDArray[Any]) -> NDArray[np.float32]:

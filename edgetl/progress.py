@@ -10,11 +10,12 @@ __all__ = ["Progress", "Step", "silent"]
 
 @dataclass(frozen=True)
 class Step:
-    """`done` of `total` units of a stage; `total` is None while it is not known."""
+    """`done` of `total` units of a stage; `total` is None while it is not known. `note` is said beside it."""
 
     stage: str
     done: int
     total: int | None
+    note: str = ""
 
 
 Progress = Callable[[Step], None]

@@ -13,10 +13,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from edgetl_runtime.preprocess import ImagePreprocess
 from numpy.typing import NDArray
 
 from edgetl.errors import QuantizeError
+from edgetl.features import normalised_input
 from edgetl.progress import Progress, Step, silent
 
 if TYPE_CHECKING:
@@ -131,6 +131,4 @@ def _rounding(fake: Any) -> Any:
 def _normalised(extractor: Extractor, tensors: Sequence[NDArray[Any]]) -> torch.Tensor:
     import torch
 
-    raw = torch.from_numpy(np.concatenate(list(tensors))).to(torch.float32)
-    inputs = (raw - torch.tensor(extractor.mean)) * torch.tensor(extractor.scale)
-    return inputs.permute(0, 3, 1, 2).contiguous() if isinstance(extractor.preprocess, ImagePreprocess) else inputs
+    return normalised_input(extractor, torch.from_numpy(np.concatenate(list(tensors)))).contiguous()

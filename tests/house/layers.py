@@ -69,7 +69,7 @@ HOST_OWN_FILES = {
 # Costs a second or more to import: never as `import edgetl` or `edgetl --help` loads.
 HEAVY = {
     "torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "sklearn", "scipy", "mlxtend",
-    "matplotlib", "pandas", "nncf",
+    "matplotlib", "pandas", "nncf", "accelerate",
 }  # fmt: skip
 
 # A pure module sees no file, clock, thread, environment or global random state.
