@@ -15,6 +15,8 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "demo": "the whole loop on real digits: train, freeze, pack, and a device that learns",
+    "finetune": "train a pretrained network on your data, and see whether that helped",
+    "data": "check a dataset: copies, leaks, wrong labels, skew, damage, what the device sees instead",
     "build": "a pretrained backbone and your data -> one bundle for a device",
     "inspect": "check a bundle and say what is in it",
     "bench": "what every way to run a bundle costs here, and how right it is",

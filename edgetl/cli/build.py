@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,12 @@ from edgetl_runtime.heads import HEADS
 from edgetl_runtime.types import Output
 
 from edgetl.build_page import build_page
+from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, opened_backbone
 from edgetl.cli.progress import shown_progress
 from edgetl.pack import BuildResult, build
 from edgetl.quantize.fidelity import Limits
 
 __all__ = ["EXAMPLE", "add_arguments", "run", "write_report"]
-
-logger = logging.getLogger(__name__)
 
 EXAMPLE = (
     "edgetl build --backbone torchvision/mobilenet_v2 --weights mobilenet_v2.safetensors"
@@ -30,14 +28,7 @@ EXAMPLE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
-    parser.add_argument(
-        "--backbone", required=True, metavar="NAME", help="torchvision/<model>, timm/<model>, or onnx:<file>"
-    )
-    parser.add_argument(
-        "--weights",
-        metavar="FILE",
-        help="pretrained weights: a file, or DEFAULT to download them; without it they are random, for trials only",
-    )
+    add_backbone_arguments(parser)
     parser.add_argument(
         "--data", required=True, metavar="FOLDER", help="a folder of images with a folder a class, or a CSV"
     )
@@ -96,34 +87,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " refitted from stored samples: the bundle then carries features of source samples, which can tell much of"
         " them; the others need sums alone",
     )
-    network = parser.add_argument_group("what the network expects, where it is not what its library says")
-    network.add_argument("--output", metavar="TENSOR", help="the tensor that is the feature (onnx:)")
-    network.add_argument("--mean", type=_figures, metavar="M[,M,M]", help="subtracted from each pixel, 0..255")
-    network.add_argument("--scale", type=_figures, metavar="S[,S,S]", help="multiplied after that")
-    network.add_argument("--size", type=int, metavar="PIXELS", help="side of the input")
-    network.add_argument(
-        "--resize", type=_resize, metavar="PIXELS", help="shorter side before the centre crop, or stretch"
-    )
-    network.add_argument("--channels", choices=["RGB", "BGR", "L"], help="order of the channels")
+    add_network_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Build, and print what was built."""
-    from edgetl.backbones import extractor
     from edgetl.data import dataset
 
-    source = extractor(
-        args.backbone,
-        weights=args.weights,
-        output=args.output,
-        mean=args.mean,
-        scale=args.scale,
-        size=args.size,
-        resize=args.resize,
-        channels=args.channels,
-    )
-    if args.weights is None and not args.backbone.startswith("onnx:"):
-        logger.warning("no --weights: %s has random ones, which only serves to try things out", args.backbone)
+    source = opened_backbone(args)
     samples = (
         dataset(args.data, targets=args.targets, holdout=args.holdout)
         if args.targets
@@ -239,17 +210,3 @@ def _outputs(text: str) -> list[Output]:
 
 def _plain(result: BuildResult) -> dict[str, Any]:
     return {**asdict(result), "path": str(result.path), "confusion": result.confusion.tolist()}
-
-
-def _resize(text: str) -> int | str:
-    if text != "stretch" and not text.isdigit():
-        raise argparse.ArgumentTypeError(f"expected a number of pixels, or stretch; got {text!r}")
-    return text if text == "stretch" else int(text)
-
-
-def _figures(text: str) -> float | tuple[float, ...]:
-    try:
-        figures = tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"expected one number, or one a channel with commas; got {text!r}") from error
-    return figures[0] if len(figures) == 1 else figures

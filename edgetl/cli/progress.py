@@ -38,13 +38,14 @@ def _bars() -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    note = TextColumn("{task.fields[note]}")
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), note
     with Bars(*columns, console=Console(stderr=True)) as bars:
         tasks = {}
 
         def show(step: Step) -> None:
             if step.stage not in tasks:
-                tasks[step.stage] = bars.add_task(step.stage, total=step.total)
-            bars.update(tasks[step.stage], completed=step.done, total=step.total)
+                tasks[step.stage] = bars.add_task(step.stage, total=step.total, note="")
+            bars.update(tasks[step.stage], completed=step.done, total=step.total, note=step.note)
 
         yield show

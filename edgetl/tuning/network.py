@@ -175,7 +175,7 @@ def _slda(features: NDArray[np.float32], wanted: NDArray[np.float32]) -> tuple[A
 
 def _trained(backbone: torch.nn.Module, recipe: Recipe) -> list[list[str]]:
     stages = stages_of(backbone)
-    count = int(np.ceil(recipe.blocks * len(stages)))
+    count = max(round(recipe.blocks * len(stages)), 1 if recipe.blocks else 0)
     return stages[len(stages) - count :]
 
 

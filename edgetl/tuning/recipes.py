@@ -16,7 +16,8 @@ class Recipe:
     """Everything that decides what comes out of a run, beside the network, the data and the seed.
 
     - `start`: "given", or "random": every layer draws its weights anew.
-    - `blocks`: share (0..1) of the stages of the network that is trained, counted from the end; the head always is.
+    - `blocks`: share (0..1) of the stages of the network that is trained, counted from the end, at least one; the
+      head always is.
       `gradual` lets one stage after the other join in, the last first (Howard and Ruder 2018).
     - `epochs` passes in batches of `batch` samples over all processes together, by AdamW. `rate` is the learning rate
       of the last stage, `depth_rate` times that the one of the first stage trained, geometrically between;
@@ -65,7 +66,7 @@ class Recipe:
 
 RECIPES: Mapping[str, Recipe] = {
     "head": Recipe(blocks=0.0, epochs=0),
-    "last-blocks": Recipe(blocks=0.34),
+    "last-blocks": Recipe(blocks=1 / 3),
     "full": Recipe(rate=2e-4),
     "gradual": Recipe(gradual=True),
     "scratch": Recipe(

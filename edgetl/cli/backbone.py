@@ -1,0 +1,74 @@
+"""Which extractor a command is about: the same options wherever one is named."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgetl.features import Extractor
+
+__all__ = ["add_backbone_arguments", "add_network_arguments", "figures", "opened_backbone", "resize_of"]
+
+logger = logging.getLogger(__name__)
+
+
+def add_backbone_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """One backbone and its weights."""
+    parser.add_argument(
+        "--backbone", required=required, metavar="NAME", help="torchvision/<model>, timm/<model>, or onnx:<file>"
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="pretrained weights: a file, or DEFAULT to download them; without it they are random, for trials only",
+    )
+
+
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """What overrides the declaration of the weights."""
+    network = parser.add_argument_group("what the network expects, where it is not what its library says")
+    network.add_argument("--output", metavar="TENSOR", help="the tensor that is the feature (onnx:)")
+    network.add_argument("--mean", type=figures, metavar="M[,M,M]", help="subtracted from each pixel, 0..255")
+    network.add_argument("--scale", type=figures, metavar="S[,S,S]", help="multiplied after that")
+    network.add_argument("--size", type=int, metavar="PIXELS", help="side of the input")
+    network.add_argument(
+        "--resize", type=resize_of, metavar="PIXELS", help="shorter side before the centre crop, or stretch"
+    )
+    network.add_argument("--channels", choices=["RGB", "BGR", "L"], help="order of the channels")
+
+
+def opened_backbone(args: argparse.Namespace) -> Extractor:
+    """The extractor that these options name."""
+    from edgetl.backbones import extractor
+
+    source = extractor(
+        args.backbone,
+        weights=args.weights,
+        output=args.output,
+        mean=args.mean,
+        scale=args.scale,
+        size=args.size,
+        resize=args.resize,
+        channels=args.channels,
+    )
+    if args.weights is None and not args.backbone.startswith("onnx:"):
+        logger.warning("no --weights: %s has random ones, which only serves to try things out", args.backbone)
+    return source
+
+
+def resize_of(text: str) -> int | str:
+    """A number of pixels, or "stretch"."""
+    if text != "stretch" and not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a number of pixels, or stretch; got {text!r}")
+    return text if text == "stretch" else int(text)
+
+
+def figures(text: str) -> float | tuple[float, ...]:
+    """One number, or one a channel."""
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected one number, or one a channel with commas; got {text!r}") from error
+    return numbers[0] if len(numbers) == 1 else numbers
