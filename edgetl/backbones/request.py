@@ -6,10 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgetl_runtime.preprocess import ImagePreprocess
+from edgetl_runtime.windows import WindowSpec
 
 from edgetl.errors import BackboneError
+
+if TYPE_CHECKING:
+    from edgetl.data import Dataset
 
 __all__ = ["ImageDefaults", "Request", "image_declaration", "per_channel"]
 
@@ -30,6 +35,9 @@ class Request:
     resize: int | str | None = None
     interpolation: str | None = None
     channels: str | None = None
+    window: WindowSpec | None = None
+    data: Dataset | None = None
+    turn: float | None = None
 
 
 @dataclass(frozen=True)
