@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgetl.backbones import extractor
+    from edgetl.choosing import choose
     from edgetl.data import Dataset, dataset
     from edgetl.features import Extractor
     from edgetl.pack import BuildResult, build
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["BuildResult", "Dataset", "Extractor", "build", "dataset", "extractor", "finetune"]
+__all__ = ["BuildResult", "Dataset", "Extractor", "build", "choose", "dataset", "extractor", "finetune"]
 
 # Loaded when first asked for, so that `edgetl --help` is instant.
 _HOMES = {
@@ -29,6 +30,7 @@ _HOMES = {
     "Dataset": "data",
     "Extractor": "features",
     "build": "pack",
+    "choose": "choosing",
     "dataset": "data",
     "extractor": "backbones",
     "finetune": "tuning",

@@ -15,6 +15,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "demo": "the whole loop on real digits: train, freeze, pack, and a device that learns",
+    "choose": "which backbone transfers best to your data, and what it costs, before any training",
     "finetune": "train a pretrained network on your data, and see whether that helped",
     "data": "check a dataset: copies, leaks, wrong labels, skew, damage, what the device sees instead",
     "build": "a pretrained backbone and your data -> one bundle for a device",

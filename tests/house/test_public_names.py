@@ -15,7 +15,7 @@ MODULES = [module for package in PACKAGES for module in package_modules(package)
 
 PROMISED = {
     "edgetl_runtime": ["EdgetlError", "Prediction", "Statistics", "fit_head", "open", "read_bundle"],
-    "edgetl": ["build", "dataset", "extractor", "finetune"],
+    "edgetl": ["build", "choose", "dataset", "extractor", "finetune"],
 }
 
 

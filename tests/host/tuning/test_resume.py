@@ -90,9 +90,8 @@ def test_twenty_kills_at_random_points_change_no_weight(tmp_path) -> None:
     steps = len(expected["losses"])
     kills, reached = 0, 0
     while kills < 20:
-        process = subprocess.Popen(
-            _program(str(tmp_path / "run"), {"epochs": 12}), cwd=ROOT, env=_environment(), stdout=subprocess.PIPE, text=True
-        )  # fmt: skip
+        command = _program(str(tmp_path / "run"), {"epochs": 12})
+        process = subprocess.Popen(command, cwd=ROOT, env=_environment(), stdout=subprocess.PIPE, text=True)
         # Some steps further and a random moment after, which falls into the next step, or into writing it down.
         wanted = reached + int(rng.integers(1, max(2, 2 * (steps - reached) // (21 - kills))))
         assert process.stdout is not None
