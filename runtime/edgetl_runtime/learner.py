@@ -7,9 +7,9 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Type, Typ
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgetl_runtime.bundle.members import HeadMember
+from edgetl_runtime.bundle.members import HeadMember, SourceSamples
 from edgetl_runtime.errors import StatisticsError
-from edgetl_runtime.heads import Head, TargetHead, fit_head, fit_regressor
+from edgetl_runtime.heads import AnchoredHead, Head, TargetHead, fit_anchored, fit_head, fit_regressor
 from edgetl_runtime.heads.linear import LinearHead
 from edgetl_runtime.labels import parsed_targets
 from edgetl_runtime.outliers import OutlierScore, fit_outliers
@@ -31,6 +31,19 @@ class Fitted(NamedTuple):
         """How unlike all that is known each sample (N) of features (N, D) is; larger is less like it."""
         return self.head.distance(features) if isinstance(self.head, TargetHead) else self.outliers.score(features)
 
+    @property
+    def anchored(self) -> bool:
+        """Whether the factory head goes on answering what looks like its own samples."""
+        return isinstance(self.head, AnchoredHead)
+
+    def said(self, member: HeadMember) -> str:
+        """What kind of head this is, in words, beside the head member that it was fitted on."""
+        if not isinstance(self.head, AnchoredHead):
+            return "the factory head" if self.head is member.factory else f"{member.head} of the source and the learnt"
+        if self.head.shut:
+            return f"anchored {member.head}: the factory head answers everything"
+        return f"anchored {member.head}: the factory head answers what looks like its own samples, the learnt the rest"
+
     def losses(self, features: ArrayLike, labels: Sequence[str]) -> NDArray[np.float64]:
         """What the head loses (N) on features (N, D) of those labels: 0 or 1, or a squared error in variances."""
         if isinstance(self.head, TargetHead):
@@ -46,11 +59,16 @@ class Learner:
     features behind the random layer of a `ridge_rp` head. For the heads that learn from stored samples also the
     reservoir of the bundle, 2 bytes x D a sample: it begins with those of the source and takes the learnt ones in,
     the largest class giving way when it is full, at up to a millisecond a sample.
+
+    With an `anchor`, the guard set of the bundle, an `slda` head is anchored to the factory head (`fit_anchored`), so
+    that it learns a new domain without losing the old one. The other heads take no notice of it: what they learn
+    costs the old domain what it costs, and only the guard stands before it.
     """
 
-    def __init__(self, member: HeadMember) -> None:
+    def __init__(self, member: HeadMember, anchor: Optional[SourceSamples] = None) -> None:
         source, projected, samples = member.source, member.projected, member.samples
         self.member = member
+        self._anchor = anchor if anchor is not None and len(anchor.labels) else None
         self._learnt = Statistics(source.dim, shift=source.shift, feature_space=source.feature_space)
         self._projected: Optional[Statistics] = None
         if projected is not None:
@@ -117,9 +135,17 @@ class Learner:
         self._learnt, self._projected, self._stored = learnt, projected, stored
         self._count = round(learnt.count)
 
-    def fit(self) -> Fitted:
-        """The head of the source and all that was learnt; the factory head while that is nothing."""
-        head = self._fitted() if self._learnt.count else self.member.factory
+    def fit(self, anchored: bool = True) -> Fitted:
+        """The head of the source and all that was learnt; the factory head while that is nothing.
+
+        Not `anchored`: without regard to the anchor.
+        """
+        member, head = self.member, self.member.factory
+        if self._learnt.count and anchored and self._anchor is not None and _can_anchor(member):
+            assert isinstance(head, LinearHead)
+            head = fit_anchored(head, self._learnt, member.source, *self._anchor, **member.options)
+        elif self._learnt.count:
+            head = self._fitted()
         return Fitted(head, self._outliers(head))
 
     def check(self) -> None:
@@ -149,7 +175,8 @@ class Learner:
             nothing = np.zeros((0, head.dim))
             return OutlierScore(np.zeros(head.dim), nothing, np.zeros(0), nothing.T, np.zeros(head.dim), 0.0)
         # A linear discriminant lends its factorisation to the outlier score; other heads have none to lend.
-        lender = head if isinstance(head, LinearHead) and head.name == "slda" else None
+        plain = head.learnt if isinstance(head, AnchoredHead) else head
+        lender = plain if isinstance(plain, LinearHead) and plain.name == "slda" else None
         # How often a class comes is no part of how far a sample lies from it.
         options = {name: value for name, value in self.member.options.items() if name != "priors"} if lender else {}
         return fit_outliers(self._learnt, self.member.source, lender, **options)
@@ -158,6 +185,10 @@ class Learner:
         """One for each row, so that a start that re-reads the rows draws what was drawn before."""
         space = int.from_bytes(str(self.member.source.feature_space).encode(), "little")
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence([space, number])))
+
+
+def _can_anchor(member: HeadMember) -> bool:
+    return member.head == "slda" and isinstance(member.factory, LinearHead) and bool(member.source.classes)
 
 
 def _checked(part: Union[Statistics, Reservoir], kind: Type[_Part]) -> _Part:

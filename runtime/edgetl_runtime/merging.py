@@ -19,6 +19,7 @@ from edgetl_runtime.statistics import Statistics
 from edgetl_runtime.store import GUARD, TRAIN, Folded, Generation, NewSample, Pointer, Store, open_store
 from edgetl_runtime.store.faults import state_os_error
 from edgetl_runtime.teaching import Sum, pack_sums, unpack_sums
+from edgetl_runtime.teaching.fitted import is_anchored
 
 __all__ = ["merge_states"]
 
@@ -100,7 +101,9 @@ def _copy_all(stores: Sequence[Store], merged: Store, space: str) -> List[int]:
     waits = any(one is not None and one.upto > upto for one, upto in zip(folded, uptos))
     if known and not waits:
         last = merged.samples.last_id()
-        merged.generations.add(Generation(1, 0, "merged", last, known, space))
+        # A head of anchored ones is anchored too, to the factory head of the bundle that they have in common.
+        kind = {"anchored": any(one is not None and is_anchored(one) for one in found)}
+        merged.generations.add(Generation(1, 0, "merged", last, known, space, kind))
         merged.generations.point(Pointer(active=1, newest=1, since=last))
     for number, (store, upto) in enumerate(zip(stores, uptos)):
         counts[number] += _copy(store, merged, upto, 2**62, TRAIN) + _copy(store, merged, 0, 2**62, GUARD)

@@ -11,15 +11,13 @@ from edgetl_runtime.blas import limit_blas_threads
 from edgetl_runtime.board import read_machine
 from edgetl_runtime.bundle.container import Bundle, read_bundle
 from edgetl_runtime.bundle.manifest import Variant
-from edgetl_runtime.bundle.members import GuardSet
+from edgetl_runtime.bundle.members import read_guard
 from edgetl_runtime.engines import BuildProgress
 from edgetl_runtime.errors import EdgetlError, StateError, StateMismatchError
 from edgetl_runtime.installation import keep_bundle, make_state_folder, open_installed, sweep_leftovers
-from edgetl_runtime.labels import targets_text
 from edgetl_runtime.serving import choose, list_ways
 from edgetl_runtime.session import Session
 from edgetl_runtime.store import QUOTA_BYTES, Store, open_store
-from edgetl_runtime.teaching import SourceSamples
 from edgetl_runtime.trust import trusted_keys
 from edgetl_runtime.updating import (
     BundleTrial,
@@ -130,7 +128,7 @@ def open_session(
         )
         try:
             chosen = serving.extractor.variant
-            source = _source_samples(opened, chosen)
+            source = read_guard(opened, chosen)  # before anything is installed
             if not read_only:
                 if source_path is not None:
                     known = None if reinstall else store.meta("kept")
@@ -186,17 +184,6 @@ def _bundle_to_serve(
             with contextlib.suppress(StateError):
                 store.log_event("recovered", reason=f"{error}; {other.id[:12]} serves")
         return other, None
-
-
-def _source_samples(bundle: Bundle, variant: Variant) -> SourceSamples:
-    """What the guard measures forgetting on; raises BundleCorruptError before anything is installed."""
-    manifest = bundle.manifest
-    dims = {one.name: one.dim for one in manifest.variants}
-    name = "guard.safetensors"
-    guard = GuardSet.unpack(bundle.members[name], name, dims, len(manifest.classes), len(manifest.outputs))
-    if guard.targets is not None:
-        return SourceSamples(guard.features[variant.name], [targets_text(row) for row in guard.targets.tolist()])
-    return SourceSamples(guard.features[variant.name], [manifest.classes[index] for index in guard.labels.tolist()])
 
 
 def _held_variant(store: Store, bundle: Bundle, read_only: bool, discard: bool) -> Optional[Variant]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgetl_runtime.answering import said_of, stored_truths
 from edgetl_runtime.board import rss_bytes
 from edgetl_runtime.bundle.container import Bundle
-from edgetl_runtime.bundle.members import HeadMember
+from edgetl_runtime.bundle.members import HeadMember, SourceSamples
 from edgetl_runtime.errors import EdgetlError, StateError
 from edgetl_runtime.extractor import Extractor
 from edgetl_runtime.guard import POLICIES, Verdict
@@ -28,7 +28,7 @@ from edgetl_runtime.labels import plain_text
 from edgetl_runtime.preprocess import Preprocess
 from edgetl_runtime.reservoir import nearest_rows
 from edgetl_runtime.store import QUOTA_BYTES, LearntSample, Store
-from edgetl_runtime.teaching import HistoryEntry, Lineage, SourceSamples, Teacher, recovery, told
+from edgetl_runtime.teaching import HistoryEntry, Lineage, Teacher, recovery, told
 from edgetl_runtime.types import Prediction
 from edgetl_runtime.updating import BundleTrial
 
@@ -61,7 +61,7 @@ class Session:
         self._say_policy()
         self._lock = threading.RLock()
         self._process = os.getpid()
-        self._lineage = Lineage(store, member, extractor.variant.feature_space)
+        self._lineage = Lineage(store, member, extractor.variant.feature_space, source)
         self._lineage.start()
         self._teacher = Teacher(store, self._lineage, member, source, policy, quota_bytes)
         self._trial = BundleTrial(store, bundle) if trial is None else trial
@@ -246,6 +246,7 @@ class Session:
             "dim": self._extractor.variant.dim,
             **self._extractor.state(),
             "head": self._member.head,
+            "live_head": live.fitted.said(self._member),
             "exact": self._member.exact,
             "policy": policy,
             "generation": live.generation,

@@ -16,7 +16,7 @@ from typing import Callable, Dict, Optional, Tuple
 from edgetl_runtime.board.identity import Identity
 from edgetl_runtime.bundle.container import Bundle, read_bundle
 from edgetl_runtime.bundle.manifest import Manifest, Variant
-from edgetl_runtime.bundle.members import HeadMember
+from edgetl_runtime.bundle.members import HeadMember, read_guard
 from edgetl_runtime.errors import (
     BundleDeviceError,
     BundleDowngradeError,
@@ -26,7 +26,7 @@ from edgetl_runtime.errors import (
 )
 from edgetl_runtime.installation import copy_words, installed_path, open_installed, remove_others
 from edgetl_runtime.store import Generation, Pointer, Store
-from edgetl_runtime.teaching.fitted import pack_fitted
+from edgetl_runtime.teaching.fitted import is_anchored, pack_fitted
 from edgetl_runtime.teaching.lineage import FAILED_STARTS
 from edgetl_runtime.teaching.relearning import learner_of
 
@@ -297,7 +297,8 @@ def _refitted(
         return None
     store.bind(variant.feature_space, variant.dim)
     try:
-        learner, samples, _ = learner_of(store, member, live.upto)
+        anchor = read_guard(bundle, variant) if is_anchored(live) else None
+        learner, samples, _ = learner_of(store, member, live.upto, anchor=anchor)
         head = pack_fitted(learner.fit())
     except (EdgetlError, KeyError, TypeError, ValueError) as error:
         raise StateMismatchError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,11 @@ from edgetl_runtime.bundle.tensors import pack_tensors, unpack_tensors
 from edgetl_runtime.errors import BundleCorruptError, BundleFormatError, EdgetlError
 from edgetl_runtime.heads import HEADS, Head, RandomReLU, TargetHead, load_head
 from edgetl_runtime.heads.ridge_rp import ProjectedHead, ProjectedRegressor
+from edgetl_runtime.labels import targets_text
 from edgetl_runtime.reservoir import Reservoir
 from edgetl_runtime.statistics import Statistics
 
-__all__ = ["GoldenSamples", "GuardSet", "HeadMember", "read_head"]
+__all__ = ["GoldenSamples", "GuardSet", "HeadMember", "SourceSamples", "read_guard", "read_head"]
 
 # A device keeps these in memory, twice while it fits.
 MAX_RESERVOIR_BYTES = 256 * 2**20
@@ -102,6 +103,16 @@ class HeadMember:
         return member
 
 
+class SourceSamples(NamedTuple):
+    """The guard set of one variant: features (N, D) and labels (N) of the source, which no head was trained on.
+
+    For a head of numbers a label is the text of its targets (`labels.targets_text`).
+    """
+
+    features: NDArray[np.float32]
+    labels: Sequence[str]
+
+
 @dataclass(frozen=True)
 class GuardSet:
     """`guard.safetensors`: source features (N, D) float32 by variant, and labels (N,) as indices of classes.
@@ -180,6 +191,17 @@ def read_head(bundle: Bundle, variant: Variant) -> HeadMember:
             " build the bundle again"
         )
     return member
+
+
+def read_guard(bundle: Bundle, variant: Variant) -> SourceSamples:
+    """The guard set of a variant; raises BundleCorruptError."""
+    manifest = bundle.manifest
+    dims = {one.name: one.dim for one in manifest.variants}
+    name = "guard.safetensors"
+    guard = GuardSet.unpack(bundle.members[name], name, dims, len(manifest.classes), len(manifest.outputs))
+    if guard.targets is not None:
+        return SourceSamples(guard.features[variant.name], [targets_text(row) for row in guard.targets.tolist()])
+    return SourceSamples(guard.features[variant.name], [manifest.classes[index] for index in guard.labels.tolist()])
 
 
 def _head_member(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any], dim: int) -> HeadMember:

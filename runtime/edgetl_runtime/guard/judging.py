@@ -15,6 +15,7 @@ from edgetl_runtime.types import Label
 __all__ = ["Guard"]
 
 _FORMAT = 1
+_LATELY = 20
 
 
 class Guard:
@@ -46,6 +47,7 @@ class Guard:
         self._new: Dict[Label, int] = {}
         self._purpose: List[Label] = []
         self._better = Ledger()
+        self._lately: List[float] = []  # what the challenger lost of the last samples
         # That the challenger is worse than the champion; that the champion is better than the head before it,
         # worse than that, worse than the factory head.
         self._bets = {name: Wealth() for name in ("behind", "confirm", "previous", "factory")}
@@ -80,6 +82,7 @@ class Guard:
         if self._steady.add(min(trial.champion, self.scale) / self.scale):
             self._learner = Ledger()
         self._better.add(label, self._gap(trial, trial.champion, trial.challenger))
+        self._lately = [*self._lately, min(trial.challenger, self.scale)][-_LATELY:]
         self._learner.add(label, self._gap(trial, trial.factory, trial.challenger))
         bets = self._bets
         bets["behind"].bet(self._gap(trial, trial.challenger, trial.champion))
@@ -118,7 +121,7 @@ class Guard:
         why = self._reason()
         if why is None:
             return Verdict("keep", self._waiting(), "", evidence)
-        against = cost(check, policy)
+        against = cost(check, policy) or self._implausible(check)
         if against is not None:
             return Verdict("keep", f"{why}; but {against}", "", evidence)
         if alarms:
@@ -156,6 +159,19 @@ class Guard:
         if proved and ahead - behind >= owed and judged >= policy.growth * self._learner.count:
             return f"a newer head of what has proved itself: {self._counted()}"
         return None
+
+    def _implausible(self, check: Optional[SourceCheck]) -> Optional[str]:
+        """Why the challenger, though better, is not good enough to be believed; for classes, and not for new ones."""
+        if check is None or not sum(check.counts) or None in self._judged or self._new or self._purpose:
+            return None
+        lately = len(self._lately) - sum(self._lately)
+        home = 1.0 - sum(n * loss for n, loss in zip(check.counts, check.factory)) / sum(check.counts)
+        if not self._lately or lately >= self.policy.plausible * home * len(self._lately):
+            return None
+        return (
+            f"it says only {lately:.0f} of the last {len(self._lately)} labels, and the factory head {100 * home:.0f} %"
+            " of those of the source: check the labels, or go on teaching"
+        )
 
     def _disputed(self) -> List[Optional[Label]]:
         """Labels that seem to be given to another class: nothing judged by them counts until that is cleared up."""
@@ -220,6 +236,7 @@ class Guard:
             "new": [[label, count] for label, count in self._new.items()],
             "purpose": list(self._purpose),
             "better": self._better.state(),
+            "lately": list(self._lately),
             "bets": {name: [wealth.count, wealth.logs] for name, wealth in self._bets.items()},
             "on_trial": self._on_trial,
         }
@@ -234,6 +251,7 @@ class Guard:
         guard._taught, guard._purpose = list(state["taught"]), list(state["purpose"])
         guard._learner, guard._better = Ledger.from_state(state["learner"]), Ledger.from_state(state["better"])
         guard._deployed, guard._on_trial = bool(state["deployed"]), bool(state["on_trial"])
+        guard._lately = [float(loss) for loss in state.get("lately", [])]  # states of before lack it
         guard._judged = {label: int(count) for label, count in state["judged"]}
         guard._new = {label: int(count) for label, count in state["new"]}
         guard._bets = {name: Wealth(*state["bets"][name]) for name in guard._bets}

@@ -19,6 +19,9 @@ class Policy:
     class gives more evidence than twice all others and `head_start` samples. Once a learner has proved itself, its
     newer heads follow when they are not behind on as many samples as the share `growth` of all.
 
+    A head that is right in less than the share `plausible` of what the factory head is right on the source is not
+    believed, however bad the other one is: then labels are wrong, or nobody has learnt the new domain yet.
+
     On the source guard set a challenger may lose the share `forgetting` of all samples (for targets, of their
     variance), and `doubt` standard errors more before that is believed; of one class the share `class_forgetting`
     and one standard error.
@@ -36,6 +39,7 @@ class Policy:
     least_others: int = 3
     head_start: int = 3
     growth: float = 0.02
+    plausible: float = 0.5
     forgetting: float = 0.01
     doubt: float = 0.5
     class_forgetting: float = 0.2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -58,6 +59,11 @@ class AnchoredHead:
         """The extractor build that it belongs to."""
         return self.learnt.feature_space
 
+    @property
+    def shut(self) -> bool:
+        """Whether the factory head answers everything: nothing that was learnt is worth what it would cost."""
+        return math.isinf(self.limit) and math.isinf(self.new_limit)
+
     def nearness(self, features: ArrayLike) -> Array:
         """How much nearer (N) features (N, D) are to the learnt classes than to those of the source."""
         return self._nearness(features, self.learnt.decision(features))
@@ -101,20 +107,27 @@ class AnchoredHead:
         limits = [None if np.isinf(limit) else limit for limit in (self.limit, self.new_limit)]
         return {"head": self.name, "limits": limits, **{part: getattr(self, part).metadata() for part in _PARTS}}
 
+    @cached_property
+    def _known(self) -> NDArray[np.int64]:
+        """Where the classes of the factory head stand among all."""
+        places = {label: position for position, label in enumerate(self.classes)}
+        return np.array([places[label] for label in self.factory.classes], dtype=np.int64)
+
     def _nearness(self, features: ArrayLike, learnt: Array) -> Array:
         rows = np.asarray(checked_features(features, len(self.learnt.shift)), dtype=np.float64) - self.learnt.shift
         result: Array = learnt.max(axis=1) - (rows @ self.home.T + self.home_bias).max(axis=1)
         return result
 
     def _away(self, features: ArrayLike, learnt: Array) -> NDArray[np.bool_]:
-        known = np.array([label in self.factory.classes for label in self.classes])
-        limits = np.where(known, self.limit, self.new_limit)[learnt.argmax(axis=1)]
+        limits = np.full(len(self.classes), self.new_limit)
+        limits[self._known] = self.limit
+        limits = limits[learnt.argmax(axis=1)]
         result: NDArray[np.bool_] = self._nearness(features, learnt) > limits
         return result
 
     def _answers(self, features: ArrayLike, learnt: Array, mine: Array, factory: Array, absent: float) -> Array:
         first = np.full(mine.shape, absent)
-        first[:, [self.classes.index(label) for label in self.factory.classes]] = factory
+        first[:, self._known] = factory
         result: Array = np.where(self._away(features, learnt)[:, None], mine, first)
         return result
 
@@ -180,7 +193,8 @@ def _limit(nearness: Array, change: NDArray[np.int64], beside: NDArray[np.int64]
     for row in rows:
         if lost + math.sqrt(changed) <= allowed:
             return limit
-        limit = float(nearness[row])
+        # Clearly beyond it, so that no rounding makes this very sample change sides.
+        limit = float(nearness[row]) * (1.0 + 1e-6)
         lost, changed = lost + int(change[row]), changed - 1
     return limit if lost + math.sqrt(changed) <= allowed else float("inf")
 

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from edgetl_runtime.adapt import load_adapted
 from edgetl_runtime.bundle.tensors import pack_tensors, unpack_tensors
 from edgetl_runtime.errors import EdgetlError, StateCorruptError
+from edgetl_runtime.heads import AnchoredHead
 from edgetl_runtime.learner import Fitted
 from edgetl_runtime.outliers import OutlierScore
+from edgetl_runtime.store import Generation
 
-__all__ = ["pack_fitted", "unpack_fitted"]
+__all__ = ["is_anchored", "pack_fitted", "unpack_fitted"]
 
 
 def pack_fitted(fitted: Fitted) -> bytes:
@@ -33,6 +35,17 @@ def pack_fitted(fitted: Fitted) -> bytes:
         else:
             tensors[f"outliers.{item.name}"] = value
     return pack_tensors(tensors, {"head": fitted.head.metadata(), "shared": shared, "numbers": numbers})
+
+
+def is_anchored(made: Generation) -> bool:
+    """Whether the head of a generation is anchored; raises BundleCorruptError.
+
+    One that was merged and not fitted yet says so beside it.
+    """
+    if not made.head:
+        return made.evidence.get("anchored") is True
+    head = unpack_tensors(made.head, f"generation {made.number}")[1].get("head")
+    return isinstance(head, dict) and head.get("head") == AnchoredHead.name
 
 
 def unpack_fitted(data: bytes, what: str, feature_space: str, dim: int) -> Fitted:

@@ -38,7 +38,7 @@ def forget(
     fitted: Optional[Fitted] = None
     samples = 0
     if live.generation in gone and (folded is None or folded.upto <= live.upto):
-        learner, samples, _ = learner_of(store, member, live.upto, without=ids)
+        learner, samples, _ = learner_of(store, member, live.upto, ids, lineage.anchor(live.fitted.anchored))
         fitted = learner.fit()
     what: Dict[str, Any] = {"id": sample_id, "label": label, "source": source}
     detail = {**{key: value for key, value in what.items() if value is not None}, "count": len(ids)}

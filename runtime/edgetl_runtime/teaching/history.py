@@ -50,7 +50,8 @@ def _words(event: Event) -> str:
     live = _named(event.generation)
     if event.kind == "promote":
         known = f"it learnt from {_samples(detail.get('samples', '?'))} here"
-        return f"{live} went live: {known}. {_reasoned(detail)}"
+        kept = ". The factory head goes on answering what looks like its own samples" if detail.get("anchored") else ""
+        return f"{live} went live: {known}. {_reasoned(detail)}{kept}"
     if event.kind == "reversal":
         return f"went back from {_named(detail.get('from'))} to {live}, by itself. {_reasoned(detail)}"
     if event.kind == "rollback":

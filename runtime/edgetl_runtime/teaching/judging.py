@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetl_runtime.bundle.members import HeadMember
+from edgetl_runtime.bundle.members import HeadMember, SourceSamples
 from edgetl_runtime.guard import Guard, NearDuplicates, SourceCheck, Trial, Verdict, source_check, within_spread
 from edgetl_runtime.learner import Fitted
 from edgetl_runtime.store import Store
 from edgetl_runtime.teaching.lineage import Lineage
 
-__all__ = ["Judge", "SourceSamples", "stored_trial"]
+__all__ = ["Judge", "stored_trial"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +24,6 @@ _MOST_VARIANCES = 4.0
 _LATELY = 1024  # samples that are looked at again after a restart
 
 Losses = NDArray[np.float64]
-
-
-class SourceSamples(NamedTuple):
-    """The guard set of the bundle: features (N, D) and labels (N) of the source, which no head was trained on."""
-
-    features: NDArray[np.float32]
-    labels: Sequence[str]
 
 
 class Judge:

@@ -6,11 +6,11 @@ import logging
 from dataclasses import replace
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
-from edgetl_runtime.bundle.members import HeadMember
+from edgetl_runtime.bundle.members import HeadMember, SourceSamples
 from edgetl_runtime.errors import EdgetlError, GenerationError, StateError
 from edgetl_runtime.learner import Fitted, Learner
 from edgetl_runtime.store import KEPT_GENERATIONS, Generation, Pointer, Store
-from edgetl_runtime.teaching.fitted import pack_fitted, unpack_fitted
+from edgetl_runtime.teaching.fitted import is_anchored, pack_fitted, unpack_fitted
 from edgetl_runtime.teaching.relearning import learner_of
 
 __all__ = ["FAILED_STARTS", "Lineage", "Live"]
@@ -35,9 +35,11 @@ class Live(NamedTuple):
 class Lineage:
     """The generations of one session; `live` may be read by any thread, the rest is for one at a time."""
 
-    def __init__(self, store: Store, member: HeadMember, feature_space: str) -> None:
+    def __init__(
+        self, store: Store, member: HeadMember, feature_space: str, source: Optional[SourceSamples] = None
+    ) -> None:
         self._store = store
-        self._member = member
+        self._member, self._source = member, source
         self._space = feature_space
         # What went wrong at this start, until something moves.
         self.recovered: Optional[str] = None
@@ -51,6 +53,10 @@ class Lineage:
         if self._factory is None:
             self._factory = Live(Learner(self._member).fit(), 0, 0, 0)
         return self._factory
+
+    def anchor(self, anchored: bool) -> Optional[SourceSamples]:
+        """What a head that is, or was, anchored is anchored to when it is fitted again; None for another."""
+        return self._source if anchored else None
 
     # -- the start
 
@@ -128,7 +134,10 @@ class Lineage:
             self._store.generations.add(made)
             self._store.generations.point(pointer)
             self._store.generations.trim(KEPT_GENERATIONS, pointer)
-            self._store.facts.log(number, "promote", {"from": parent, "samples": samples, **(detail or {})})
+            self._store.facts.log(
+                number, "promote",
+                {"from": parent, "samples": samples, "anchored": fitted.anchored, **(detail or {})},
+            )  # fmt: skip
         self.pointer, self.live, self.recovered = pointer, Live(fitted, number, upto, samples), None
 
     def go_back(
@@ -239,7 +248,7 @@ class Lineage:
 
     def _settled(self, made: Generation) -> Live:
         """A generation that is known as a sum only: fitted now, and stored where that is possible."""
-        learner, samples, _ = learner_of(self._store, self._member, made.upto)
+        learner, samples, _ = learner_of(self._store, self._member, made.upto, anchor=self.anchor(is_anchored(made)))
         fitted = learner.fit()
         if self._store.writable:
             done = replace(made, samples=samples, feature_space=self._space, head=pack_fitted(fitted))

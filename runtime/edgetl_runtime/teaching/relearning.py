@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from numpy.typing import NDArray
 
-from edgetl_runtime.bundle.members import HeadMember
+from edgetl_runtime.bundle.members import HeadMember, SourceSamples
 from edgetl_runtime.bundle.tensors import pack_tensors, unpack_tensors
 from edgetl_runtime.learner import Learner
 from edgetl_runtime.reservoir import Reservoir
@@ -19,13 +19,14 @@ Sum = Union[Statistics, Reservoir]
 
 
 def learner_of(
-    store: Store, member: HeadMember, upto: int = 2**62, without: Sequence[int] = ()
-) -> Tuple[Learner, int, int]:
+    store: Store, member: HeadMember, upto: int = 2**62, without: Sequence[int] = (),
+    anchor: Optional[SourceSamples] = None,
+) -> Tuple[Learner, int, int]:  # fmt: skip
     """A learner of every intact training sample with id <= `upto` except those; how many, and the last one's id.
 
-    The folded sum is part of it whenever there is one.
+    The folded sum is part of it whenever there is one. `anchor` as of `Learner`.
     """
-    learner = Learner(member)
+    learner = Learner(member, anchor)
     folded = store.folded.get()
     count = last = 0
     if folded is not None:

@@ -9,14 +9,15 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetl_runtime.bundle.members import HeadMember
+from edgetl_runtime.bundle.members import HeadMember, SourceSamples
 from edgetl_runtime.errors import EdgetlError, GenerationError
 from edgetl_runtime.guard import Verdict
+from edgetl_runtime.heads import AnchoredHead
 from edgetl_runtime.learner import Fitted, Learner
 from edgetl_runtime.store import GUARD, TRAIN, NewSample, Store, shed
 from edgetl_runtime.teaching.forgetting import forget
 from edgetl_runtime.teaching.holding import Holding
-from edgetl_runtime.teaching.judging import Judge, SourceSamples, stored_trial
+from edgetl_runtime.teaching.judging import Judge, stored_trial
 from edgetl_runtime.teaching.lineage import Lineage
 from edgetl_runtime.teaching.relearning import fold_oldest, learner_of
 
@@ -45,6 +46,8 @@ class Teacher:
         self._store, self._lineage, self._member = store, lineage, member
         self._quota_bytes = quota_bytes
         self._judge = Judge(store, lineage, member, source, policy)
+        # Where all that is learnt goes live at once, nothing holds it back.
+        self._anchor = source if self._judge.judges else None
         self._learner: Optional[Learner] = None
         self._holding = Holding(0, [], 0)
         self._taught: Dict[str, int] = {}
@@ -100,6 +103,7 @@ class Teacher:
         self._refit(learner, every=True)
         verdict = self._judge.judge(self._fitted())
         if accept and verdict.decision in ("ask", "keep"):
+            self._open_up(learner)
             decision = "roll back" if verdict.target in ("previous", "factory") else "promote"
             verdict = replace(verdict, decision=decision, reason=f"accepted by hand; {verdict.reason}")
         return self._act(verdict, asked=True)
@@ -142,7 +146,7 @@ class Teacher:
     def _ready(self) -> Learner:
         if self._learner is not None:
             return self._learner
-        learner, self._samples, self._last_taught = learner_of(self._store, self._member)
+        learner, self._samples, self._last_taught = learner_of(self._store, self._member, anchor=self._anchor)
         self._last_id = self._store.samples.last_id()
         self.taught()  # before there is a learner: from the store
         held = [sample.id for sample in self._store.samples.listed() if sample.role == GUARD]
@@ -208,6 +212,12 @@ class Teacher:
         if have is None or have.samples != self._samples:
             have = _Candidate(learner.fit(), self._last_id, self._samples)
         self._candidate = have._replace(upto=self._last_id)
+
+    def _open_up(self, learner: Learner) -> None:
+        """A person insists: where an anchored candidate leaves everything to the factory head, take the plain one."""
+        have = self._candidate
+        if have is not None and isinstance(have.fitted.head, AnchoredHead) and have.fitted.head.shut:
+            self._candidate = have._replace(fitted=learner.fit(anchored=False))
 
     def _has_news(self) -> bool:
         """Was anything learnt that the live head does not know?"""
