@@ -4,7 +4,7 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.10 python3; do $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 
 # Each is benchmarks/NAME.py (dashes become underscores); it prints its figures and writes build/evidence/NAME.json.
-EVIDENCE := extractors engines engine-cost preprocess bench own-data bad-input exactness bench-heads fewshot steering attacks fuzz serial-noise hot-swap adapt-bench guard quantization robot-day live reliability
+EVIDENCE := extractors engines engine-cost preprocess bench own-data bad-input exactness bench-heads fewshot steering attacks fuzz serial-noise hot-swap adapt-bench guard quantization robot-day live reliability data-check
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -41,6 +41,7 @@ engines:    ## every backbone on every engine: lint, TensorRT's compiler, three 
 engine-cost: ## what the runtime adds to an engine, and what threads do to it beside learning
 preprocess: ## preprocessing against torchvision's: grey levels apart, and speed
 bench:      ## the device process: memory, start-up, latency, beside torch running the same model
+data-check: ## photographs with planted faults: what edgetl data check finds, misses, and calls in vain
 own-data:   ## real ImageNet weights and real images: build, learn, predict
 bad-input:  ## what each kind of bad input is answered with
 exactness:  ## heads and statistics beside independent references, in every order and precision

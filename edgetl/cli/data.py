@@ -1,0 +1,91 @@
+"""`edgetl data check`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from edgetl_runtime.errors import SourceError
+
+from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, opened_backbone
+from edgetl.cli.progress import shown_progress
+
+__all__ = ["EXAMPLE", "add_arguments", "run"]
+
+EXAMPLE = (
+    "edgetl data check photos/ --backbone torchvision/mobilenet_v2 --weights DEFAULT --device-data robot.mcap\n\n"
+    "exit code: 0 no faults, 3 faults were found (warnings and notes do not count), 1 it could not be checked,"
+    " 2 wrong usage"
+)
+FAULTS = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of this command."""
+    parser.add_argument("action", choices=["check"], help="look for copies, leaks, wrong labels, skew, damage")
+    parser.add_argument(
+        "data", metavar="PATH",
+        help="a folder with a folder a class, a CSV of path,label, a COCO .json, an .npz, or hf:NAME",
+    )  # fmt: skip
+    parser.add_argument(
+        "--other", action="append", default=[], type=_named, metavar="NAME=PATH",
+        help="a further split, such as test=photos/test; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--images", metavar="FOLDER", help="where the images of a COCO .json lie")
+    parser.add_argument(
+        "--device-data", metavar="WHERE", help="a folder of images, or the address of a recording, as the device sees"
+    )
+    parser.add_argument("--holdout", type=float, default=0.2, metavar="SHARE", help="kept from training (default 0.2)")
+    parser.add_argument("--seed", type=int, default=0, help="of the split (default 0)")
+    parser.add_argument(
+        "--split", default="random", metavar="HOW",
+        help="random, group[:BY], time[:BY] or domain:BY=NAME,NAME: what is held out together; BY is a column of the"
+        " CSV, or a regular expression searched in the names of files",
+    )  # fmt: skip
+    parser.add_argument(
+        "--limit", type=float, default=0.01, metavar="P", help="a label less likely than this is named (default 0.01)"
+    )
+    parser.add_argument("--out", metavar="FILE", help="the page to write (default: NAME.check.html here)")
+    add_backbone_arguments(parser, required=False)
+    add_network_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, print what was found, write the page; 3 when there are faults."""
+    from edgetl.checking import check_data, check_page
+    from edgetl.data import dataset
+
+    extractor = opened_backbone(args) if args.backbone else None
+    options = {"holdout": args.holdout, "seed": args.seed, "images": args.images, "verify": False}
+    data = dataset(args.data, split=args.split, **options)
+    others = {name: dataset(path, images=args.images, holdout=0.0, verify=False) for name, path in args.other}
+    with shown_progress() as progress:
+        result = check_data(
+            data, others=others, extractor=extractor, device_data=args.device_data, limit=args.limit, progress=progress
+        )
+    out = Path(args.out or f"{Path(args.data).resolve().stem}.check.html")
+    try:
+        out.write_text(check_page(result), encoding="utf-8")
+    except OSError as error:
+        raise SourceError(f"the page {out} cannot be written: {error.strerror or error}") from error
+    if args.json:
+        print(json.dumps({**result.plain(), "page": str(out)}))
+    else:
+        splits = ", ".join(f"{count} {name}" for name, count in result.splits.items())
+        print(f"{result.name}: {result.samples} samples ({splits}), {len(result.classes)} classes")
+        for finding in result.findings:
+            print(f"  {finding.severity:<7}  {finding.kind}: {finding.summary}")
+            if finding.advice and finding.severity != "note":
+                print(f"           -> {finding.advice}")
+        if extractor is None:
+            print("  labels were not judged: that takes features (--backbone)")
+        print(f"  {result.seconds:.0f} s; page: {out}")
+    return FAULTS if result.faults else 0
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise argparse.ArgumentTypeError(f"expected NAME=PATH, such as test=photos/test; got {text!r}")
+    return name, path
