@@ -15,6 +15,7 @@ from edgetl_runtime.bundle.members import read_guard
 from edgetl_runtime.engines import BuildProgress
 from edgetl_runtime.errors import EdgetlError, StateError, StateMismatchError
 from edgetl_runtime.installation import keep_bundle, make_state_folder, open_installed, sweep_leftovers
+from edgetl_runtime.observing import ObservePolicy
 from edgetl_runtime.serving import choose, list_ways
 from edgetl_runtime.session import Session
 from edgetl_runtime.store import QUOTA_BYTES, Store, open_store
@@ -49,6 +50,7 @@ def open_session(
     board_root: Union[str, Path] = "/",
     policy: str = "guarded",
     quota_bytes: int = QUOTA_BYTES,
+    observe: Optional[ObservePolicy] = None,
     read_only: bool = False,
     reinstall: bool = False,
     allow_downgrade: bool = False,
@@ -74,6 +76,8 @@ def open_session(
     `policy` says what of the learnt goes live: "guarded" when the guard has evidence, "immediate" at once, "manual"
     when a person says so; `guard.POLICIES` says what each risks. Beyond `quota_bytes` the state drops old events,
     makes one sum of the oldest samples, and drops old generations.
+
+    `observe` bounds what `Session.observe` keeps and says what an adapter may do without labels.
 
     Another bundle than the installed one is on trial until its first answer: after three starts in a row that ended
     before one, the bundle before serves again, also in place of `bundle`. The same feature space keeps what was
@@ -142,7 +146,7 @@ def open_session(
                 limit_blas_threads(blas_threads)
             return Session(
                 opened, serving.extractor, store, serving.member, source, policy=policy, quota_bytes=quota_bytes,
-                trial=BundleTrial(store, opened),
+                trial=BundleTrial(store, opened), observe=observe,
             )  # fmt: skip
         except BaseException:
             serving.extractor.close()

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from dataclasses import asdict, replace
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Type
 
 import numpy as np
@@ -25,6 +25,7 @@ from edgetl_runtime.extractor import Extractor
 from edgetl_runtime.guard import POLICIES, Verdict
 from edgetl_runtime.heads import Explanation
 from edgetl_runtime.labels import plain_text
+from edgetl_runtime.observing import ObservePolicy, Observer, Question
 from edgetl_runtime.preprocess import Preprocess
 from edgetl_runtime.reservoir import nearest_rows
 from edgetl_runtime.store import QUOTA_BYTES, LearntSample, Store
@@ -47,7 +48,7 @@ class Session:
 
     def __init__(
         self, bundle: Bundle, extractor: Extractor, store: Store, member: HeadMember, source: Optional[SourceSamples],
-        *, policy: str = "guarded", quota_bytes: int = QUOTA_BYTES, trial: Optional[BundleTrial] = None,
+        *, policy: str = "guarded", quota_bytes: int = QUOTA_BYTES, trial: Optional[BundleTrial] = None, observe: Optional[ObservePolicy] = None,
     ) -> None:  # fmt: skip
         if policy not in POLICIES:
             raise StateError(f"there is no policy {policy!r}; choose one of {', '.join(sorted(POLICIES))}")
@@ -64,6 +65,10 @@ class Session:
         self._lineage = Lineage(store, member, extractor.variant.feature_space, source)
         self._lineage.start()
         self._teacher = Teacher(store, self._lineage, member, source, policy, quota_bytes)
+        self._observer = Observer(
+            store, self._lineage, self._teacher, member, source, policy, observe or ObservePolicy(),
+            extractor.variant.feature_space, quota_bytes, self._lock,
+        )  # fmt: skip
         self._trial = BundleTrial(store, bundle) if trial is None else trial
         self._confirmed = not store.writable or not (self._lineage.pointer.starts or self._trial.pending)
 
@@ -80,11 +85,14 @@ class Session:
         """Feature vector (D,) float32 of one sample; raises SampleError, EngineError."""
         return self._extractor.features(sample)
 
-    def predict(self, sample: Any) -> Prediction:
-        """What the live head says of one sample. Changes nothing. Raises SampleError, EngineError."""
+    def predict(self, sample: Any, *, observe: bool = False, stamp_s: Optional[float] = None) -> Prediction:
+        """What the live head says of one sample. Changes nothing, unless it is to `observe` the features as well,
+        which costs no second inference. Raises SampleError, EngineError."""
         start = time.perf_counter()
         self._check_process()
         features = self.features(sample)[None]
+        if observe:
+            self._observer.observe(features[0], time.monotonic() if stamp_s is None else stamp_s)
         live = self._lineage.live
         said = said_of(live.fitted, features, self._outputs)
         if not self._confirmed:
@@ -154,7 +162,9 @@ class Session:
         self._check_writer()
         features = np.stack([self.features(frame) for frame in frames])
         with self._lock:
+            heard = self._observer.try_out(features, names)
             ids = self._teacher.learn(features, names, origin, on_purpose)
+            self._observer.judged(heard)
             self._confirm()
         return ids
 
@@ -173,7 +183,61 @@ class Session:
         origin = plain_text(source, "source") if source else source
         self._check_writer()
         with self._lock:
-            return self._teacher.forget(sample_id, name, origin)
+            count = self._teacher.forget(sample_id, name, origin)
+            self._observer.forget()
+            return count
+
+    # -- without labels
+
+    def observe(self, sample: Any, stamp_s: Optional[float] = None) -> Optional[int]:
+        """Unlabelled evidence, for drift and alignment: keep the features of one sample; its number, or None.
+
+        One sample a second is kept, by `stamp_s` or the monotonic clock, at most `ObservePolicy.most_samples`. Nothing
+        is written and no head is changed; the tests run in a thread of their own, and `status()["drift"]` says what
+        they found. O(D) beside the inference. Raises SampleError, EngineError.
+        """
+        self._check_process()
+        stamp_s = time.monotonic() if stamp_s is None else stamp_s
+        return self._observer.observe(self.features(sample), stamp_s)
+
+    def observe_many(self, samples: Iterable[Any], stamps_s: Optional[Iterable[float]] = None) -> List[Optional[int]]:
+        """Observe N samples in order; without stamps each counts, as of photographs. Their numbers, or None."""
+        self._check_process()
+        stamps: Iterable[Optional[float]] = repeat(None) if stamps_s is None else stamps_s
+        return [self._observer.observe(self.features(sample), stamp) for sample, stamp in zip(samples, stamps)]
+
+    def drift(self) -> Dict[str, Any]:
+        """What the observed samples say now, as in `status()["drift"]`: the tests run again, and the adapters that
+        their pattern asks for are made, O(D^3), as challengers for the guard. Plain data."""
+        self._check_process()
+        return self._observer.look(adapt=True)
+
+    def questions(self, most: Optional[int] = None) -> List[Question]:
+        """What is worth asking a person: the open questions, and new ones while the day's budget lasts.
+
+        Samples on which the challengers disagree with the live head come first, as no other label tells them apart;
+        else those of which the head is least sure. Samples like nothing known are asked about as one cluster.
+        """
+        self._check_writer()
+        with self._lock:
+            return self._observer.questions(most)
+
+    def answer(self, number: int, label: str) -> List[int]:
+        """A person's answer to the question of that number, which teaches all its samples; their ids.
+
+        Raises UnknownSampleError when it is not open, LabelError, StateFullError.
+        """
+        name = plain_text(label)
+        self._check_writer()
+        with self._lock:
+            question, features = self._observer.asked(number)
+            names, cluster = [name] * len(features), question.kind == "cluster"
+            heard = self._observer.try_out(features, names)
+            ids = self._teacher.learn(features, names, "asked", cluster)
+            self._observer.answered(question, name)
+            self._observer.judged(heard)
+            self._confirm()
+        return ids
 
     # -- generations
 
@@ -185,7 +249,10 @@ class Session:
         """
         self._check_writer()
         with self._lock:
-            return self._teacher.review(accept)
+            verdict = self._teacher.review(accept)
+            if verdict.decision == "keep":
+                verdict = self._observer.review(accept) or verdict
+            return verdict
 
     def rollback(self, to: Optional[int] = None) -> int:
         """Make an earlier generation live: the one before, or that number, 0 being the factory head; its number.
@@ -196,6 +263,7 @@ class Session:
         self._check_writer()
         with self._lock:
             self._teacher.rollback(to)
+            self._observer.begin_anew()
             return self._lineage.live.generation
 
     def history(self, newest: int = 100) -> List[HistoryEntry]:
@@ -209,6 +277,7 @@ class Session:
         """
         self._check_process()
         with self._lock:
+            self._observer.refresh()
             return self._lineage.refresh()
 
     def confirm(self) -> None:
@@ -260,6 +329,7 @@ class Session:
                 for label in [*self._classes, *sorted(set(taught) - set(self._classes) - {""})]
             },
             "outputs": [asdict(output) for output in self._outputs],
+            "drift": self._observer.facts(),
             "unconfirmed_starts": pointer.starts,
             "recovered": recovered,
             "quarantined": quarantined,
@@ -288,6 +358,7 @@ class Session:
             self._release()
 
     def _release(self) -> None:
+        self._observer.close()
         with self._lock:
             self._extractor.close()
             self._store.close()

@@ -11,7 +11,7 @@ __all__ = ["KINDS", "HistoryEntry", "recovery", "told"]
 
 KINDS = (
     "install", "promote", "reversal", "rollback", "forget", "merge", "verdict", "quota", "recovered", "state_corrupt",
-    "journal", "state_missing", "update", "confirmed", "reverted", "discarded",
+    "drift", "journal", "state_missing", "update", "confirmed", "reverted", "discarded",
 )  # fmt: skip
 
 _MOVES = ("promote", "reversal", "rollback", "forget", "recovered", "update", "reverted", "discarded")
@@ -48,6 +48,11 @@ def _entry(event: Event) -> HistoryEntry:
 def _words(event: Event) -> str:
     detail = event.detail
     live = _named(event.generation)
+    if event.kind == "drift":
+        return f"{_SHIFTS.get(str(detail.get('shift')), detail.get('shift'))}: {detail.get('why', '')}; {live} stays"
+    if event.kind == "promote" and "adapter" in detail:
+        made = f"{detail['adapter']} of {_samples(detail.get('unlabelled', '?'))} without labels"
+        return f"{live} went live: it follows {detail.get('shift')}, made by {made}. {_reasoned(detail)}"
     if event.kind == "promote":
         known = f"it learnt from {_samples(detail.get('samples', '?'))} here"
         kept = ". The factory head goes on answering what looks like its own samples" if detail.get("anchored") else ""
@@ -90,6 +95,14 @@ def _words(event: Event) -> str:
     return f"installed {detail.get('name', '')} ({str(detail.get('bundle', ''))[:12]}) in {detail.get('engine', '')}"
 
 
+_SHIFTS = {
+    "none": "the domain is as it was at the host",
+    "label shift": "the classes come in other frequencies (label shift)",
+    "covariate shift": "the samples look different (covariate shift)",
+    "confidence only": "the answers are surer or less sure than they were",
+    "new class": "something came that is like nothing known (new class)",
+    "sensor fault": "the sensor gives nearly always the same (sensor fault)",
+}
 _QUOTA = {"events": "old events", "folded": "old samples summed up", "generations": "old generations"}
 
 

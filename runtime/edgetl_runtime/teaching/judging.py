@@ -103,10 +103,11 @@ class Judge:
         if not self.judges:
             return self.guard, ""
         guard = Guard.from_state(self.guard.state())
-        if decision == "promote":
-            guard.promoted()
-        else:
+        # An adapted head is no newer head of the learner, which has to prove itself against it anew.
+        if decision != "promote":
             guard.rolled_back()
+        if decision != "roll back":
+            guard.promoted()
         return guard, json.dumps(guard.state(), sort_keys=True)
 
     def state(self) -> str:

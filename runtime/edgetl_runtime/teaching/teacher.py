@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetl_runtime.adapt import is_adapted
 from edgetl_runtime.bundle.members import HeadMember, SourceSamples
 from edgetl_runtime.errors import EdgetlError, GenerationError
 from edgetl_runtime.guard import Verdict
@@ -121,6 +122,23 @@ class Teacher:
         count = forget(self._store, self._lineage, self._member, sample_id, label, source)
         self._learner = None
         return count
+
+    def plain(self) -> Fitted:
+        """The live head; where an adapter made it, that of the source and all that was learnt, without an adapter."""
+        live = self._lineage.live.fitted
+        if not is_adapted(live.head):
+            return live
+        learner = self._ready()
+        return learner.fit() if self._samples else self._lineage.factory.fitted
+
+    def adopt(self, fitted: Fitted, verdict: Verdict, detail: Mapping[str, Any]) -> None:
+        """Make live what an adapter made of all that was learnt and of samples without labels; `detail` says of what."""
+        learner = self._ready()
+        guard, state = self._judge.after("adopt")
+        told = {"verdict": verdict.to_json(), **detail}
+        self._lineage.promote(fitted, self._last_id, self._samples, state, told)
+        self._judge.guard = guard
+        self._refit(learner, every=True)
 
     def taught(self) -> Dict[str, int]:
         """Training samples by label, those in the sum of the oldest included."""
