@@ -41,6 +41,7 @@ class Run:
     scores: dict[str, tuple[float, float]]
     guard: Outcome
     plain: Outcome
+    labels: int
 
     def gain(self, column: str) -> float:
         return self.scores[column][1] - self.scores["none"][1]
@@ -57,7 +58,7 @@ def measured(task: str, seed: int, run: Taught, scale: float = 1.0) -> Run:
         "none": run.score(run.factory), "always": run.score(run.plain[-1]), "guard, plain": plain.end,
         "guard": guard.end, "oracle": max((run.score(head) for head in heads), key=lambda score: score[1]),
     }  # fmt: skip
-    return Run(task, seed, scores, guard, plain)
+    return Run(task, seed, scores, guard, plain, len(run.labels))
 
 
 def runs(sets: Iterable[str], seeds: Iterable[int], say: Callable[[str], None]) -> dict[str, dict[str, list[Run]]]:
@@ -155,7 +156,7 @@ def misses(found: dict[str, dict[str, list[Run]]], figures: dict[str, Any]) -> l
                 result.append(
                     f"{scenario}, {name}: {place} domain kept within a point in {share:.0f} % of runs (goal 95 %);"
                     f" on average it changes by {-np.mean(lost):+.1f}, in the worst twentieth by"
-                    f" {-np.quantile(lost, 0.95):+.1f}"
+                    f" {-np.quantile(lost, 0.95):+.1f}{seen(part, domain)}"
                 )
     gain = figures["gain"]
     rows = {"all but the drive": {"always": 100.0, "guard": gain["of always, %"]["guard"]}, **gain["by set"]}
@@ -171,6 +172,15 @@ def misses(found: dict[str, dict[str, list[Run]]], figures: dict[str, Any]) -> l
                 when = "never live" if row["median"] is None else f"live after a median of {row['median']:.0f} labels"
                 result.append(f"gain of at least {speed['gain']:.0f} points, {name}: {when} (goal {speed['goal']})")
     return result
+
+
+def seen(part: list[Run], domain: int) -> str:
+    """What the stream itself said in the runs that missed: the most that any guard can go by."""
+    worse = [run for run in part if not run.kept("guard", domain)]
+    if not domain or not worse:
+        return ""
+    said, count = (np.mean(values) for values in zip(*((r.guard.stream, r.labels) for r in worse), strict=True))
+    return f"; where it was not, the {count:.0f} labels themselves said {said:+.1f} for the live heads"
 
 
 def show(figures: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ class Policy:
     risk: str
     judges: bool = True
     acts: bool = True
-    promote: float = 0.2
+    promote: float = 0.3
     confirm: float = 0.05
     roll_back: float = 0.05
     least_labels: int = 4
@@ -48,9 +48,9 @@ class Policy:
 POLICIES: Dict[str, Policy] = {
     "guarded": Policy(
         "guarded",
-        "A head goes live on trial after few labels, with at most one chance in five that it is not better, and goes"
-        " back by itself when it turns out worse. Lies that are consistent look like a new domain: what they cost the"
-        " old one is seen on the source guard set, what they cost the new one only where the factory head is good.",
+        "A head goes live on trial after few labels, with at most three chances in ten that it is not better, and"
+        " goes back by itself when it turns out worse. Lies that are consistent look like a new domain: what they cost"
+        " the old one is seen on the source guard set, what they cost the new one only where the factory head is good.",
     ),
     "immediate": Policy(
         "immediate",
