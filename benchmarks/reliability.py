@@ -13,11 +13,11 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.evidence import ROOT, write_evidence
-from benchmarks.parts import Parts, digest_of
+from benchmarks.parts import Parts, digest_of, named_by
 from tests.faults.calls import Server, fail_calls
 from tests.faults.crashes import simulate
 from tests.faults.crowd import crowd
@@ -57,25 +57,27 @@ SHORT = Size(1500, 1, 15, 200, 30, 60, 30, 6000, 600, 80)
 
 
 def crash_states(ground: Ground, size: Size, parts: Parts) -> Figures:
-    """Every operation, and the starts after its cuts."""
+    """Every operation, and the starts after its cuts: points, prefixes of names, outcomes of unsynced writes.
+
+    Cuts that leave the same disk are judged by one start on it: `distinct` counts these.
+    """
     by: dict[str, Figures] = {}
     left = size.crash_states
     for number, name in enumerate(SCRIPTS):
         least = -(-left // (len(SCRIPTS) - number))
-        draws = {"draws": 8, "restart_draws": 2 * size.restarts, "least": least, "most": 2 * least}
+        draws = {"draws": 8, "restart_draws": 2 * size.restarts, "least": least, "onward": 4}
 
         def run(name: str = name, draws: dict[str, int] = draws) -> Figures:
-            return asdict(simulate(name, ground, restarts=size.restarts, **draws))
+            return vars(simulate(name, ground, restarts=size.restarts, **draws))
 
         by[name] = found = parts.take(f"crash states: {name}", (size.restarts, draws), run)
-        left = max(0, left - found["distinct"] - found["restarts"])
-        said = f"{found['distinct']:,} states, {found['restarts']:,} of starts that were cut"
+        left = max(0, left - found["enumerated"] - found["restarts"])
+        said = f"{found['enumerated']:,} states, {found['restarts']:,} of starts that were cut"
         print(f"  {name:<24} {said}, {len(found['violations'])} violations", flush=True)
-    total = sum(one["distinct"] + one["restarts"] for one in by.values())
     return {
-        "crash_states": total,
+        "crash_states": sum(one["enumerated"] + one["restarts"] for one in by.values()),
         "crash_violations": sum(len(one["violations"]) for one in by.values()),
-        "crash_states_enumerated": sum(one["enumerated"] for one in by.values()),
+        "crash_states_distinct": sum(one["distinct"] + one["restarts_distinct"] for one in by.values()),
         "crash_states_of_cut_starts": sum(one["restarts"] for one in by.values()),
         "crash_slowest_start_s": max(one["slowest_s"] for one in by.values()),
         "crash_by_operation": by,
@@ -89,7 +91,7 @@ def power_cuts(ground: Ground, size: Size, parts: Parts) -> Figures:
     for mounts in MOUNTS:
 
         def run(mounts: str = mounts) -> Figures:
-            return asdict(cut_power(ground, each, mounts=mounts))
+            return vars(cut_power(ground, each, mounts=mounts))
 
         found[mounts] = one = parts.take(f"power cuts: {mounts}", each, run)
         print(f"  {mounts:<34} {one['cuts']} cuts, {len(one['violations'])} violations", flush=True)
@@ -109,7 +111,7 @@ def failed_calls(ground: Ground, size: Size, parts: Parts) -> Figures:
         for name in SCRIPTS:
 
             def run(name: str = name) -> Figures:
-                return asdict(fail_calls(server, [name], every=size.every))
+                return vars(fail_calls(server, [name], every=size.every))
 
             by[name] = one = parts.take(f"failed calls: {name}", size.every, run)
             print(f"  {name:<26} {one['fired']} fired, {len(one['violations'])} violations", flush=True)
@@ -130,7 +132,7 @@ def damage(ground: Ground, size: Size, parts: Parts) -> Figures:
         plan = [Damage(kind, base, i) for base in BASES for i in range(count // len(BASES))]
 
         def run(kind: str = kind, plan: list[Damage] = plan) -> Figures:
-            return asdict(harm(ground, plan)[kind])
+            return vars(harm(ground, plan)[kind])
 
         by[kind] = one = parts.take(f"damage: {kind}", count, run)
         said = " ".join(f"{name} {one[name]:,}" for name in ("cases", "started", "same", "noted", "older", "silent"))
@@ -168,7 +170,7 @@ def _scarcity(ground: Ground, size: Size) -> Figures:
 
 def crowds(ground: Ground, size: Size, parts: Parts) -> Figures:
     """Eight processes on one state."""
-    found = parts.take("a crowd", size.changes, lambda: asdict(crowd(ground, size.changes)))
+    found = parts.take("a crowd", size.changes, lambda: vars(crowd(ground, size.changes)))
     refused = sorted(found["refusals_s"])
     return {
         "crowd": {
@@ -182,7 +184,7 @@ def crowds(ground: Ground, size: Size, parts: Parts) -> Figures:
 def long_life(ground: Ground, size: Size, parts: Parts) -> Figures:
     """Predictions and learnt samples, measured all along."""
     asked = size.predictions, size.learns
-    found = parts.take("a long life", asked, lambda: asdict(soak(ground, *asked)))
+    found = parts.take("a long life", asked, lambda: vars(soak(ground, *asked)))
     return {
         "soak_predictions": found["predictions"],
         "soak_learns": found["learns"],
@@ -245,6 +247,22 @@ SUITES: dict[str, tuple[Callable[[Ground, Size, Parts], Figures], Callable[[], s
     "mutants": (mutants, lambda: strace_missing() or namespaces_missing()),
 }
 
+# What a part is made of, by the first words of its name.
+MODULES = {
+    "crash states": ("crashes",), "power cuts": ("cuts",), "failed calls": ("calls",), "damage": ("damage",),
+    "scarcity": ("scarcity",), "a crowd": ("crowd",), "a long life": ("soak",),
+    "mutants": ("crashes", "cuts", "calls", "damage", "scarcity", "crowd", "soak"),
+}  # fmt: skip
+
+
+def _code() -> dict[str, str]:
+    """What each part's figures are of: the runtime, and the modules of its suite."""
+    runtime = set((ROOT / "runtime" / "edgetl_runtime").rglob("*.py"))
+    return {
+        part: digest_of(ROOT, runtime.union(*(named_by(ROOT / "tests" / "faults" / f"{name}.py") for name in modules)))
+        for part, modules in MODULES.items()
+    }
+
 
 def missed(figures: Figures, size: Size) -> list[str]:
     """What is not as it was promised."""
@@ -279,7 +297,7 @@ def main() -> int:
     chosen = parser.parse_args()
     size = SHORT if chosen.short else FULL
     logging.disable(logging.WARNING)  # of bundles that are not signed
-    code = digest_of([ROOT / "runtime" / "edgetl_runtime", ROOT / "tests" / "faults"])
+    code = _code()
     parts = Parts(None if chosen.short else ROOT / "build" / "reliability", code)
     figures: Figures = {"code": code, "not_run": {}}
     with made_ground() as ground:

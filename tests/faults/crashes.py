@@ -32,7 +32,8 @@ _MOST_DRAWS = 4096
 @dataclass
 class Outcome:
     """Counts of one script. `enumerated` counts every cut that was drawn, `distinct` different disk contents,
-    each of which was started on; `points` the crash points."""
+    each of which was started on; `points` the crash points. `restarts` and `restarts_distinct` are cuts during a start.
+    """
 
     script: str
     points: int = 0
@@ -41,7 +42,8 @@ class Outcome:
     violations: list[str] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
     slowest_s: float = 0.0
-    restarts: int = 0  # distinct states of cuts during a start
+    restarts: int = 0
+    restarts_distinct: int = 0
 
 
 @dataclass
@@ -49,35 +51,39 @@ class _Case:
     cut: Cut
     lowest: int  # the fewest steps that this state may show, and the most
     highest: int
+    cuts: int = 0  # how many draws ended in this state
 
 
 def simulate(
     name: str, ground: Ground, *, draws: int, restarts: int = 0, restart_draws: int = 4, mutant: str = "",
-    least: int = 0, most: int = 0,
+    least: int = 0, most: int = 0, onward: int = 1,
 ) -> Outcome:  # fmt: skip
     """All crash states of one script with `draws` outcomes for each crash point and prefix of the changes of names.
 
     `restarts` of the distinct states are started on under strace, and the cuts during these starts are judged too.
-    `most` stops after so many distinct states (0: never); a mutant is caught long before. `least` doubles the draws
-    until there are so many, or no more come.
+    `most` stops after so many distinct states (0: never); a mutant is caught long before. `least` raises the draws
+    until so many cuts were drawn, or no more distinct states come. Each `onward`-th state is taught one sample more.
     """
     outcome = Outcome(name)
     recording = recorded(name, ground, mutant)
     disk = Disk(recording)
     views = reference(name, ground, disk)
     cases = _cases(disk, draws, outcome)
-    while len(cases) < least and draws < _MOST_DRAWS:
-        draws *= 2
+    while outcome.enumerated < least and draws < _MOST_DRAWS:
+        before, draws = len(cases), max(draws + 1, -(-draws * least // outcome.enumerated))
         cases = _cases(disk, draws, outcome)
+        if len(cases) == before:
+            break
     if most and len(cases) > most:
         step = len(cases) / most
         cases = [cases[int(i * step)] for i in range(most)]
+        outcome.enumerated = sum(case.cuts for case in cases)
     outcome.distinct = len(cases)
-    found = list(_judged(name, ground, recording, [case.cut for case in cases]))
+    found = list(_judged(name, ground, recording, [case.cut for case in cases], onward))
     _compare(outcome, cases, found, views)
     if restarts:
         step = max(1, len(cases) // restarts)
-        _restarted(name, ground, disk, cases[::step][:restarts], views, restart_draws, outcome)
+        _restarted(name, ground, disk, cases[::step][:restarts], views, (restart_draws, onward), outcome)
     return outcome
 
 
@@ -134,6 +140,7 @@ def _cases(disk: Disk, draws: int, outcome: Outcome) -> list[_Case]:
         highest = min(lowest + 1, steps)
         case = distinct.setdefault(disk.key(cut), _Case(cut, lowest, highest))
         case.lowest, case.highest = max(case.lowest, lowest), min(case.highest, highest)
+        case.cuts += 1
     return list(distinct.values())
 
 
@@ -155,8 +162,9 @@ def _kind(seen: str, case: _Case, views: tuple[str, ...]) -> str:
 
 
 def _restarted(
-    name: str, ground: Ground, disk: Disk, cases: list[_Case], views: Reference, draws: int, outcome: Outcome
-) -> None:
+    name: str, ground: Ground, disk: Disk, cases: list[_Case], views: Reference, size: tuple[int, int],
+    outcome: Outcome,
+) -> None:  # fmt: skip
     """Depth 2: each state is started on by the real code under strace, and that start is cut as well."""
     base = _fresh(ground, "restarts")
     roots = []
@@ -166,12 +174,15 @@ def _restarted(
         roots.append((root, case))
     arguments = ["tests.faults.player", "start", name, str(ground.bundles), *(str(root) for root, _ in roots)]
     whole = record(arguments, base, ground.work)
+    draws, onward = size
     for root, case in roots:
         recording = _part(whole, root.name)
         inner = Disk(recording)
-        inner_cases = [_Case(c.cut, case.lowest, case.highest) for c in _cases(inner, draws, Outcome(name))]
-        outcome.restarts += len(inner_cases)
-        found = list(_judged(name, ground, recording, [c.cut for c in inner_cases]))
+        counts = Outcome(name)
+        inner_cases = [_Case(c.cut, case.lowest, case.highest) for c in _cases(inner, draws, counts)]
+        outcome.restarts += counts.enumerated
+        outcome.restarts_distinct += len(inner_cases)
+        found = list(_judged(name, ground, recording, [c.cut for c in inner_cases], onward))
         _compare(outcome, inner_cases, found, views)
 
 
@@ -196,8 +207,11 @@ def _part(whole: Recording, name: str) -> Recording:
 _HERE: dict[str, tuple[str, Path, Disk, Path]] = {}
 
 
-def _judged(name: str, ground: Ground, recording: Recording, cuts: Sequence[Cut]) -> Iterator[tuple[str, float]]:
-    chunks = [cuts[i : i + 64] for i in range(0, len(cuts), 64)]
+def _judged(
+    name: str, ground: Ground, recording: Recording, cuts: Sequence[Cut], onward: int
+) -> Iterator[tuple[str, float]]:
+    whole = [(cut, number % onward == 0) for number, cut in enumerate(cuts)]
+    chunks = [whole[i : i + 64] for i in range(0, len(whole), 64)]
     if len(chunks) <= 1:
         _prepare(name, ground.bundles, recording, ground.work)
         yield from (pair for chunk in chunks for pair in _judge(chunk))
@@ -215,21 +229,21 @@ def _prepare(name: str, bundles: Path, recording: Recording, work: Path) -> None
     _HERE["here"] = (name, bundles, Disk(recording), folder)
 
 
-def _judge(cuts: Sequence[Cut]) -> list[tuple[str, float]]:
+def _judge(cuts: Sequence[tuple[Cut, bool]]) -> list[tuple[str, float]]:
     name, bundles, disk, folder = _HERE["here"]
     found = []
-    for cut in cuts:
+    for cut, onward in cuts:
         put(disk.state(cut), folder)
-        found.append(seen_at(name, folder, bundles))
+        found.append(seen_at(name, folder, bundles, onward))
         shutil.rmtree(folder)
     return found
 
 
-def seen_at(name: str, root: Path, bundles: Path) -> tuple[str, float]:
-    """What a start on that root shows, as text, or "ERROR ..."; and its seconds."""
+def seen_at(name: str, root: Path, bundles: Path, onward: bool = True) -> tuple[str, float]:
+    """What a start on that root shows, as text, or "ERROR ..."; and its seconds. `onward`: it is taught and swept."""
     script = SCRIPTS[name]
     try:
-        seen, seconds = script.look(Place(root, bundles), True)
+        seen, seconds = script.look(Place(root, bundles), onward)
     except Exception as error:
         where = traceback.extract_tb(sys.exc_info()[2])[-1]
         return f"ERROR {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})", 0.0
