@@ -12,6 +12,7 @@
     ├── StateError                the learnt state of a device
     │   ├── StateCorruptError         a row does not match its hash
     │   ├── StateMismatchError        it belongs to another bundle
+    │   │   └── LearntLeftError           an update would leave what was learnt behind: a person must say yes
     │   ├── StateBusyError            another process writes it
     │   ├── StateFullError            the disk or the quota is full: nothing was changed
     │   └── GenerationError           there is no such generation, or it may not go live
@@ -46,6 +47,7 @@ __all__ = [
     "FoldedSampleError",
     "GenerationError",
     "LabelError",
+    "LearntLeftError",
     "SampleError",
     "SourceError",
     "StateBusyError",
@@ -104,6 +106,10 @@ class StateCorruptError(StateError):
 
 class StateMismatchError(StateError):
     """The state was learnt with another bundle."""
+
+
+class LearntLeftError(StateMismatchError):
+    """An update has other features, and what was learnt cannot be taken over by it; a person must say yes."""
 
 
 class StateBusyError(StateError):

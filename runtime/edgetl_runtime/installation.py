@@ -65,7 +65,7 @@ def sweep_leftovers(folder: Path) -> None:
     """Remove what a cut left of files that never got their name; only the writer of this state may."""
     with contextlib.suppress(OSError, StateError):
         remove_file(folder / "bundles" / _STAGED)
-        for path in named_files(folder / "trusted", ".*.tmp"):
+        for path in [*named_files(folder / "trusted", ".*.tmp"), *named_files(folder, ".*.tmp")]:
             number = path.name[1:-4]
             # Keys are brought by a process of its own, which may be doing so now.
             if not (number.isdigit() and Path(f"/proc/{number}").exists()):

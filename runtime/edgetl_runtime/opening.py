@@ -13,21 +13,16 @@ from edgetl_runtime.bundle.container import Bundle, read_bundle
 from edgetl_runtime.bundle.manifest import Variant
 from edgetl_runtime.bundle.members import read_guard
 from edgetl_runtime.engines import BuildProgress
-from edgetl_runtime.errors import EdgetlError, StateError, StateMismatchError
+from edgetl_runtime.errors import EdgetlError, StateError
 from edgetl_runtime.installation import keep_bundle, make_state_folder, open_installed, sweep_leftovers
 from edgetl_runtime.observing import ObservePolicy
+from edgetl_runtime.releases import check_board, check_replay
 from edgetl_runtime.serving import choose, list_ways
 from edgetl_runtime.session import Session
-from edgetl_runtime.store import QUOTA_BYTES, Store, open_store
+from edgetl_runtime.store import QUOTA_BYTES, Store
+from edgetl_runtime.switching import States
 from edgetl_runtime.trust import trusted_keys
-from edgetl_runtime.updating import (
-    BundleTrial,
-    begin_start,
-    check_board,
-    check_replay,
-    switch_bundle,
-    what_is_lost,
-)
+from edgetl_runtime.updating import BundleTrial, begin_start, switch_bundle
 
 __all__ = ["open_session"]
 
@@ -51,10 +46,12 @@ def open_session(
     policy: str = "guarded",
     quota_bytes: int = QUOTA_BYTES,
     observe: Optional[ObservePolicy] = None,
+    keep_raw_bytes: int = 0,
     read_only: bool = False,
     reinstall: bool = False,
     allow_downgrade: bool = False,
     any_device: bool = False,
+    leave_learnt: bool = False,
     discard_learnt: bool = False,
 ) -> Session:
     """Verify a bundle, install it when it is new, recover what was learnt, and check the golden samples.
@@ -75,16 +72,19 @@ def open_session(
 
     `policy` says what of the learnt goes live: "guarded" when the guard has evidence, "immediate" at once, "manual"
     when a person says so; `guard.POLICIES` says what each risks. Beyond `quota_bytes` the state drops old events,
-    makes one sum of the oldest samples, and drops old generations.
+    kept samples, makes one sum of the features of the oldest, and drops old generations. With `keep_raw_bytes` the
+    newest learnt samples are kept as they came, compressed, up to so many bytes; otherwise only their features are.
 
     `observe` bounds what `Session.observe` keeps and says what an adapter may do without labels.
 
     Another bundle than the installed one is on trial until its first answer: after three starts in a row that ended
     before one, the bundle before serves again, also in place of `bundle`. The same feature space keeps what was
-    learnt. `reinstall` is a person's installation: the kept copy is read again in full, and a bundle that was gone
-    back from gets another try. Only on purpose: `allow_downgrade` takes a signed bundle that is older than the newest
-    of its name confirmed here, `any_device` one built for other boards, and `discard_learnt` one of another feature
-    space, which deletes what was learnt.
+    learnt. Each other feature space has a state of its own in the folder, which serves again when its bundle is
+    opened again; a release of the same name learns there again from the samples that were kept. `reinstall` is a
+    person's installation: the kept copy is read again in full, and a bundle that was gone back from gets another try.
+    Only on purpose: `allow_downgrade` takes a signed bundle that is older than the newest of its name confirmed here,
+    `any_device` one built for other boards; and where a release of other features cannot take over all that was
+    learnt, `leave_learnt` leaves that with the bundle before, `discard_learnt` deletes it; else LearntLeftError.
 
     Raises BundleError, StateError, EngineError, SourceError; the state is as before then.
     """
@@ -95,21 +95,23 @@ def open_session(
         )
     if not read_only:
         make_state_folder(folder)
-    store = open_store(folder, read_only=read_only)
+    states = States(folder, read_only)
     try:
         if not read_only:
             sweep_leftovers(folder)
         keys = trusted_keys(folder, trusted)
         opened, source_path = _bundle_to_serve(
-            store, folder, bundle, keys, allow_unsigned, count=not read_only, reinstall=reinstall
+            states, folder, bundle, keys, allow_unsigned, count=not read_only, reinstall=reinstall
         )
         if opened.signed_by is None:
             logger.warning("bundle %s is not signed; it was allowed on purpose", opened.manifest.name)
         machine = read_machine(board_root)
         board = machine.identity.row
-        if opened.id != store.meta("bundle") and source_path is not None:
+        if opened.id != states.store.meta("bundle") and source_path is not None:
             check_board(opened.manifest, machine.identity, any_device)
-            check_replay(store, opened, allow_downgrade)
+            check_replay(states.store, opened, allow_downgrade)
+        states.take(opened, discard_learnt, leave_learnt)
+        store = states.store
         held = _held_variant(store, opened, read_only, discard_learnt)
         ways = list_ways(
             opened.manifest, board, engine=engine, variant=variant, options=engine_options, held=held
@@ -137,37 +139,44 @@ def open_session(
                 if source_path is not None:
                     known = None if reinstall else store.meta("kept")
                     keep_bundle(opened, source_path, folder, keys, allow_unsigned, known)
-                switch_bundle(
-                    store, folder, opened, chosen, serving.member, serving.verified, serving.extractor.description,
-                    again=reinstall, chosen=source_path is not None,
-                )  # fmt: skip
+                taken = states.taken(opened, serving.extractor)
+                with contextlib.nullcontext() if states.origin is None else store.change():
+                    states.put(taken, chosen.feature_space)
+                    switch_bundle(
+                        store, folder, opened, chosen, serving.member, serving.verified,
+                        serving.extractor.description, again=reinstall, chosen=source_path is not None,
+                        origin=states.origin,
+                    )  # fmt: skip
+                states.settle()
             store.bind(chosen.feature_space, chosen.dim, opened.id)
             if blas_threads is not None:
                 limit_blas_threads(blas_threads)
             return Session(
                 opened, serving.extractor, store, serving.member, source, policy=policy, quota_bytes=quota_bytes,
-                trial=BundleTrial(store, opened), observe=observe,
+                keep_raw_bytes=keep_raw_bytes, trial=BundleTrial(store, opened), observe=observe,
             )  # fmt: skip
         except BaseException:
             serving.extractor.close()
             raise
     except BaseException:
-        store.close()
+        states.close()
         raise
 
 
 def _bundle_to_serve(
-    store: Store, folder: Path, bundle: Union[str, Path, None], keys: Dict[str, bytes], allow_unsigned: bool,
+    states: States, folder: Path, bundle: Union[str, Path, None], keys: Dict[str, bytes], allow_unsigned: bool,
     *, count: bool, reinstall: bool,
 ) -> Tuple[Bundle, Optional[Path]]:  # fmt: skip
     """The bundle, and where it came from; None where it is the installed one in place of one that did not start."""
-    opened = None
+    opened, store = None, states.store
     if bundle is not None:
         opened = read_bundle(bundle, trusted=keys, allow_unsigned=allow_unsigned)
         if reinstall or opened.id not in (store.meta("bundle"), store.meta("reverted")):
             return opened, Path(bundle)
     if count:
         begin_start(store, folder, keys, allow_unsigned)
+        states.follow()
+        store = states.store
     installed = store.meta("bundle")
     if bundle is not None and opened is not None and opened.id == installed:
         return opened, Path(bundle)
@@ -204,14 +213,8 @@ def _held_variant(store: Store, bundle: Bundle, read_only: bool, discard: bool) 
     for variant in variants:  # the fact is damaged
         if same_bundle and (len(variants) == 1 or variant.name == store.meta("variant")):
             return variant
-    if discard and not read_only:
-        return None
-    try:
+    if not (discard and not read_only):
         store.bind(variants[0].feature_space, variants[0].dim)  # says why not
-    except StateMismatchError as error:
-        raise StateMismatchError(
-            f"{error} (--state), or give up {what_is_lost(store)} on purpose: edgetl-runtime install --discard-learnt"
-        ) from error
     return None
 
 

@@ -48,7 +48,8 @@ class Session:
 
     def __init__(
         self, bundle: Bundle, extractor: Extractor, store: Store, member: HeadMember, source: Optional[SourceSamples],
-        *, policy: str = "guarded", quota_bytes: int = QUOTA_BYTES, trial: Optional[BundleTrial] = None, observe: Optional[ObservePolicy] = None,
+        *, policy: str = "guarded", quota_bytes: int = QUOTA_BYTES, keep_raw_bytes: int = 0,
+        trial: Optional[BundleTrial] = None, observe: Optional[ObservePolicy] = None,
     ) -> None:  # fmt: skip
         if policy not in POLICIES:
             raise StateError(f"there is no policy {policy!r}; choose one of {', '.join(sorted(POLICIES))}")
@@ -64,7 +65,7 @@ class Session:
         self._process = os.getpid()
         self._lineage = Lineage(store, member, extractor.variant.feature_space, source)
         self._lineage.start()
-        self._teacher = Teacher(store, self._lineage, member, source, policy, quota_bytes)
+        self._teacher = Teacher(store, self._lineage, member, source, policy, quota_bytes, keep_raw_bytes)
         self._observer = Observer(
             store, self._lineage, self._teacher, member, source, policy, observe or ObservePolicy(),
             extractor.variant.feature_space, quota_bytes, self._lock,
@@ -163,7 +164,7 @@ class Session:
         features = np.stack([self.features(frame) for frame in frames])
         with self._lock:
             heard = self._observer.try_out(features, names)
-            ids = self._teacher.learn(features, names, origin, on_purpose)
+            ids = self._teacher.learn(features, names, origin, on_purpose, frames)
             self._observer.judged(heard)
             self._confirm()
         return ids
@@ -300,6 +301,7 @@ class Session:
             taught = self._teacher.taught()
             held = self._teacher.held()
             quarantined = self._store.quarantined()
+            kept_samples = len(self._store.raw.ids())
             used_bytes = self._store.used_bytes()
             kept_aside = self._store.kept_aside()
             generations = sorted(self._store.generations.numbers())
@@ -324,6 +326,7 @@ class Session:
             "waiting_samples": max(0, sum(taught.values()) - live.samples),
             "guard_samples": held,
             "learnt_samples": sum(taught.values()) + held,
+            "kept_samples": kept_samples,
             "classes": {
                 label: {"source": int(source.get(label, 0)), "learnt": taught.get(label, 0)}
                 for label in [*self._classes, *sorted(set(taught) - set(self._classes) - {""})]

@@ -7,79 +7,43 @@ what to go back to; `before` the one that is kept beside it; `reverted` the one 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Callable, Dict, Optional, Tuple
+from typing import Callable, Dict, Optional, Sequence
 
-from edgetl_runtime.board.identity import Identity
 from edgetl_runtime.bundle.container import Bundle, read_bundle
-from edgetl_runtime.bundle.manifest import Manifest, Variant
+from edgetl_runtime.bundle.manifest import Variant
 from edgetl_runtime.bundle.members import HeadMember, read_guard
 from edgetl_runtime.errors import (
-    BundleDeviceError,
-    BundleDowngradeError,
     EdgetlError,
     StateError,
     StateMismatchError,
 )
 from edgetl_runtime.installation import copy_words, installed_path, open_installed, remove_others
-from edgetl_runtime.store import Generation, Pointer, Store
+from edgetl_runtime.releases import confirmed, confirmed_key, sequence_of
+from edgetl_runtime.store import (
+    Generation,
+    Pointer,
+    Store,
+    activate,
+    list_spaces,
+    open_space,
+    peek,
+    space_folder,
+    turn_of,
+)
 from edgetl_runtime.teaching.fitted import is_anchored, pack_fitted
 from edgetl_runtime.teaching.lineage import FAILED_STARTS
 from edgetl_runtime.teaching.relearning import learner_of
 
-__all__ = ["BundleTrial", "begin_start", "check_board", "check_replay", "switch_bundle", "what_is_lost"]
+__all__ = ["BundleTrial", "begin_start", "switch_bundle", "what_is_lost"]
 
 logger = logging.getLogger(__name__)
 
-_FACTS = ("verified", "feature_space", "variant", "dim", "before")
-_ANY_CPU = "cpu"
-
-
-def check_board(manifest: Manifest, identity: Identity, any_device: bool = False) -> None:
-    """Raises BundleDeviceError where this is a known board and the bundle was built for others.
-
-    A PC, and a board that no profile has, only warn: what they are called says little about what they can do.
-    """
-    row, targets = identity.row, manifest.targets
-    if not targets or _ANY_CPU in targets or identity.board in targets:
-        return
-    here = identity.board or "an unknown board"
-    what = f"bundle {manifest.name!r} was built for {', '.join(targets)}; this is {here}"
-    if any_device or row is None or not (row.p_numbers or row.compatible):
-        logger.warning("%s (%s)", what, identity.because)
-        return
-    raise BundleDeviceError(
-        f"{what} ({identity.because}). Build it for this board (edgetl build --device {identity.board}), or install it"
-        " on purpose with --any-device (any_device=True in Python)"
-    )
-
-
-def check_replay(store: Store, bundle: Bundle, allow_downgrade: bool = False) -> None:
-    """Raises BundleDowngradeError for a signed bundle older than the newest of its name that was confirmed here.
-
-    Of one sequence there is one content. A bundle that nobody signed promises nothing and is not judged.
-    """
-    manifest = bundle.manifest
-    known = _confirmed(store, manifest.name)
-    if bundle.signed_by is None or known is None:
-        return
-    sequence, identity = known
-    if manifest.sequence > sequence or (manifest.sequence, bundle.id) == (sequence, identity):
-        return
-    if manifest.sequence == sequence:
-        what = f"has sequence {sequence} like {identity[:12]}, which is confirmed here, and is another bundle"
-    else:
-        what = f"has sequence {manifest.sequence}; {sequence} is confirmed here already"
-    if allow_downgrade:
-        logger.warning("bundle %s %s; it was allowed on purpose", manifest.name, what)
-        return
-    raise BundleDowngradeError(
-        f"bundle {manifest.name!r} {what}: an old release may have a fault that was mended. Build it with a sequence"
-        f" above {sequence}, or install it on purpose with --allow-downgrade (allow_downgrade=True in Python)"
-    )
+_FACTS = ("verified", "feature_space", "variant", "dim", "before", "space")
 
 
 def begin_start(store: Store, folder: Path, trusted: Optional[Dict[str, bytes]], allow_unsigned: bool) -> None:
@@ -100,38 +64,45 @@ def begin_start(store: Store, folder: Path, trusted: Optional[Dict[str, bytes]],
         return
     why = f"{trial.starts} starts in a row of bundle {trial.bundle[:12]} ended before a first answer"
     logger.error("state %s: %s; %s, which was before it, serves", store.path, why, before.id[:12])
-    _try(store, lambda: _go_back(store, trial, reverted=trial.bundle, reason=why))
+    if "space" in trial.facts:
+        _try(store, lambda: _leave(store, folder, trial, why))
+    else:
+        _try(store, lambda: _go_back(store, trial, reverted=trial.bundle, reason=why))
 
 
 def switch_bundle(
     store: Store, folder: Path, bundle: Bundle, variant: Variant, member: HeadMember, verified: str, engine: str,
-    *, again: bool = False, chosen: bool = True,
+    *, again: bool = False, chosen: bool = True, origin: Optional[Store] = None,
 ) -> None:  # fmt: skip
-    """Make a bundle the installed one, whose copy is kept and whose golden samples passed: durable, all or nothing.
+    """Make a bundle, whose copy is kept and whose golden samples passed, the one of its state: durably, all or nothing.
 
     What was learnt stays: where the head member is another, the live head is fitted again on it from what is stored,
     as a generation of its own. What was learnt in another feature space is discarded; the caller has asked. `again`
     begins the trial of this very bundle anew; one that nobody chose, because the installed one is damaged, is on no
-    trial. Raises StateError, StateMismatchError; then nothing was changed.
+    trial. `origin` is the state of other features that was in use before this one: its bundle is what a trial that
+    fails goes back to. Raises StateError, StateMismatchError; then nothing was changed.
     """
     old, known = store.meta("bundle"), store.meta("feature_space")
     copy = copy_words(folder, bundle)
     trial = _read_trial(store)
     same = (old, known, store.meta("verified")) == (bundle.id, variant.feature_space, verified)
-    if same and store.meta("kept") == copy and not (again and trial is not None and trial.starts > 1):
+    idle = same and store.meta("kept") == copy and not (again and trial is not None and trial.starts > 1)
+    if idle and origin is None:
         return
     discarded = known not in (None, variant.feature_space) and store.holds_samples and old != bundle.id
     base = trial if trial is not None and trial.bundle == old else None
-    if base is not None and base.before == bundle.id:
+    if base is not None and base.before == bundle.id and "space" not in base.facts:
         _go_back(store, base, reverted="", reason="it was installed again" if chosen else "the other is damaged")
         old, base, trial = bundle.id, None, None
     is_update = bool(old) and old != bundle.id
     made = _refitted(store, folder, base, bundle, variant, member) if is_update and not discarded else None
     facts = {
         "bundle": bundle.id, "verified": verified, "feature_space": variant.feature_space, "variant": variant.name,
-        "dim": str(variant.dim), "kept": copy,
+        "dim": str(variant.dim), "kept": copy, "name": bundle.manifest.name,
     }  # fmt: skip
-    if is_update and not chosen:
+    if origin is not None:
+        facts.update(_switched(store, origin, bundle.id, made))
+    elif is_update and not chosen:
         facts.update(trial="")
     elif is_update and old is not None:
         trial = _new_trial(store, old, base, bundle.id, made, discarded)
@@ -144,6 +115,9 @@ def switch_bundle(
         if made is not None:
             _put(store, made, base)
         store.facts.put(facts)
+        if origin is not None:
+            store.generations.point(replace(store.pointer, starts=0))  # of another time
+            store.log_event("switched", bundle=bundle.id, name=bundle.manifest.name, left=origin.meta("bundle"))
         if not same:
             store.log_event(
                 "install", bundle=bundle.id, name=bundle.manifest.name, variant=variant.name,
@@ -152,7 +126,7 @@ def switch_bundle(
     if discarded:
         store.wipe_journal()
     if is_update and chosen:
-        remove_others(folder, [bundle.id, facts["before"]])
+        _remove_unused(store, folder, [bundle.id, facts.get("before") or store.meta("before") or ""])
 
 
 def what_is_lost(store: Store) -> str:
@@ -184,7 +158,7 @@ class BundleTrial:
         self.recovered = _reversal_words(store)
         trial = _read_trial(store)
         self._trial = trial if trial is not None and trial.bundle == bundle.id else None
-        known = _confirmed(store, self._name)
+        known = confirmed(store, self._name)
         self._rises = bundle.signed_by is not None and (known is None or known[0] < self._sequence)
 
     @property
@@ -202,7 +176,7 @@ class BundleTrial:
             return
         facts: Dict[str, str] = {} if self._trial is None else {"trial": ""}
         if self._rises:
-            facts[_key(self._name)] = f"{self._sequence} {self._id}"
+            facts[confirmed_key(self._name)] = f"{self._sequence} {self._id}"
         with self._store.change():
             self._store.facts.put(facts)
             if self._trial is not None:
@@ -282,6 +256,47 @@ def _go_back(store: Store, trial: _Trial, reverted: str, reason: str) -> None:
     store.insist(move)
 
 
+def _leave(store: Store, folder: Path, trial: _Trial, reason: str) -> None:
+    """Use the state again that was in use before this bundle came; all that was learnt in this one stays in it."""
+    name = trial.facts["space"]
+    with contextlib.closing(open_space(folder, name)) as other:
+        with other.change():
+            other.facts.put({"reverted": trial.bundle, "turn": str(turn_of(store.facts.beginning("turn")) + 1)})
+            other.log_event("reverted", bundle=trial.before, left=trial.bundle, reason=reason)
+        store.insist(lambda: activate(folder, name))
+
+
+def _switched(store: Store, origin: Store, bundle_id: str, made: Optional[Generation]) -> Dict[str, str]:
+    """The facts of a state that takes the place of another one: a trial, and what was confirmed on this device."""
+    facts = {"turn": str(turn_of(origin.facts.beginning("turn")) + 1), "reverted": ""}
+    for key, value in origin.facts.beginning(confirmed_key("")).items():
+        known = confirmed(store, key[len(confirmed_key("")) :])
+        if known is None or known[0] < sequence_of(value):
+            facts[key] = value
+    trial = _read_trial(origin)
+    if trial is not None and trial.bundle == origin.meta("bundle") and "space" in trial.facts:
+        name, before = trial.facts["space"], trial.before
+    else:
+        name, before = _space_name(origin), origin.meta("bundle") or ""
+    if before == bundle_id:  # back from one that has not answered yet
+        return facts
+    pointer = store.pointer
+    number = made.number if made is not None else 0
+    begun = _Trial(bundle_id, before, {"space": name}, pointer.active, pointer.previous, number, 1)
+    return {**facts, "trial": _text(begun)}
+
+
+def _space_name(store: Store) -> str:
+    return "" if store.database.folder == store.root else store.database.folder.name
+
+
+def _remove_unused(store: Store, folder: Path, keep: Sequence[str]) -> None:
+    """Remove copies that no state of the folder needs; none where one of them cannot be asked."""
+    others = [peek(space_folder(folder, name)) for name in list_spaces(folder) if name != _space_name(store)]
+    if all(others):
+        remove_others(folder, [*keep, *(facts.get(key, "") for facts in others for key in ("bundle", "before"))])
+
+
 # -- what was learnt
 
 
@@ -338,19 +353,6 @@ def _discard(store: Store) -> None:
         store.database.execute(f"DELETE FROM {table}")
     store.generations.point(Pointer(newest=pointer.newest, since=last))
     store.facts.put({"held_offered": "0"})
-
-
-# -- facts
-
-
-def _key(name: str) -> str:
-    return f"confirmed {name}"
-
-
-def _confirmed(store: Store, name: str) -> Optional[Tuple[int, str]]:
-    """The highest sequence of that name that was confirmed here, and its bundle."""
-    sequence, _, identity = (store.meta(_key(name)) or "").partition(" ")
-    return (int(sequence), identity) if sequence.isdigit() else None
 
 
 def _try(store: Store, action: Callable[[], None]) -> None:

@@ -122,16 +122,37 @@ def _failing(place: Place) -> None:
         )  # fmt: skip
 
 
-def _failing_release(place: Place) -> None:
+def _failing_release(
+    place: Place, prepare: Callable[[Place], None] | None = None, release: str = tiny.THIRD
+) -> None:
     """A release with another head, three starts of which ended before a first answer."""
-    _learnt("immediate")(place)
+    (prepare or _learnt("immediate"))(place)
     code = "import sys, os; from pathlib import Path; from tests.faults import tiny;"
-    for name in (tiny.THIRD, None, None):
+    for name in (release, None, None):
         bundle = "None" if name is None else f"Path({str(place.bundles / name)!r})"
         subprocess.run(
             [sys.executable, "-c", f"{code} tiny.opened(Path(sys.argv[1]), {bundle}); os._exit(9)", str(place.state)],
             cwd=REPO, env={**os.environ, "PYTHONPATH": python_path()}, capture_output=True, check=False,
         )  # fmt: skip
+
+
+def _kept_raw(place: Place) -> None:
+    """What was learnt, with the samples themselves."""
+    with tiny.opened(place.state, place.bundles / tiny.FIRST, policy="immediate", keep_raw_bytes=1 << 20) as session:
+        for i in range(4):
+            teach(session, 3 * i, 3 * i + 3, source=("left", "right")[i % 2])
+
+
+def _two_bundles(place: Place) -> None:
+    """What was learnt with two extractors, of the same samples and of others."""
+    _kept_raw(place)
+    with tiny.opened(place.state, place.bundles / tiny.FOURTH, policy="immediate", keep_raw_bytes=1 << 20) as session:
+        teach(session, 12, 15, source="right")
+
+
+def _failing_bundle(place: Place) -> None:
+    """A release with another extractor, three starts of which ended before a first answer."""
+    _failing_release(place, _kept_raw, tiny.FOURTH)
 
 
 def _schema_1(place: Place) -> None:
@@ -250,6 +271,17 @@ SCRIPTS: dict[str, Script] = {
     "go back from a release": Script(
         _failing_release, _open(), (_answer,), _look_at_state, ignore=("recovered",)
     ),
+    "update the extractor": Script(
+        _kept_raw, _install(tiny.FOURTH), (_answer, _learn(20, 23)), _look_at_state, judged=True, ignore=("recovered",)
+    ),
+    "switch back": Script(
+        _two_bundles, _install(tiny.FIRST), (_answer, _learn(20, 23)), _look_at_state, judged=True,
+        ignore=("recovered",),
+    ),
+    "go back from another extractor": Script(
+        _failing_bundle, _open(), (_answer,), _look_at_state, ignore=("recovered",)
+    ),
+    "forget in two states": Script(_two_bundles, _open(), _FORGET, _look_at_state),
     "learn": Script(_learnt(), _open(), _ONE_BY_ONE, _look_at_state, judged=True),
     "learn at once": Script(_learnt("immediate"), _open(policy="immediate"), _ONE_BY_ONE, _look_at_state, judged=True),
     "learn many": Script(_learnt("immediate", 0), _open(policy="immediate"), _BATCHES, _look_at_state, judged=True),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetl_runtime.errors import StateError
+from edgetl_runtime.store import active_space, space_folder
 from edgetl_runtime.trust import read_trust
 
 from tests.faults import tiny
@@ -22,7 +23,7 @@ View = dict[str, Any]
 NOTHING: View = {"nothing": True}  # no bundle is installed there
 
 _KEPT = re.compile(
-    r"state\.sqlite(\.corrupt-\d)?|lock|ballast|bundles/[0-9a-f]{64}\.edgetl"
+    r"(spaces/\d/)?(state\.sqlite(\.corrupt-\d)?|lock|ballast)|active|bundles/[0-9a-f]{64}\.edgetl"
     r"|trusted/[0-9a-f]{16}\.(pub|recovery|revoked)|engines/.*"
 )
 _TROUBLES = ("state_corrupt", "recovered", "journal", "state_missing")
@@ -104,6 +105,9 @@ def look(state: Path, bundle: Path, family: Family = TINY, *, learn: bool = Fals
 
 
 def litter(state: Path) -> list[str]:
-    """Files in a closed state that belong to nothing."""
-    names = [path.relative_to(state).as_posix() for path in state.rglob("*") if path.is_file()]
+    """Files in a closed state that belong to nothing. One that is not in use was not opened, so its journal stays."""
+    used = space_folder(state, active_space(state))
+    files = [path for path in state.rglob("*") if path.is_file()]
+    aside = {path for path in files if path.parent != used and re.fullmatch(r"state\.sqlite-\w+", path.name)}
+    names = [path.relative_to(state).as_posix() for path in files if path not in aside]
     return sorted(name for name in names if not _KEPT.fullmatch(name))

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "CLASSES", "DIGITS", "FIRST", "SECOND", "THIRD", "TINY", "Family", "frames", "make_bundles", "opened", "probes",
+    "CLASSES", "DIGITS", "FIRST", "FOURTH", "SECOND", "THIRD", "TINY", "Family", "frames", "make_bundles", "opened",
+    "probes",
 ]  # fmt: skip
 
 CLASSES = ("a", "b", "c")
 DIM = 8
-FIRST, SECOND, THIRD = "first.edgetl", "second.edgetl", "third.edgetl"
+FIRST, SECOND, THIRD, FOURTH = "first.edgetl", "second.edgetl", "third.edgetl", "fourth.edgetl"
 NO_BOARD = "/nonexistent"
 _SHIFT = 2.0
 _GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -36,9 +37,10 @@ class Family:
 
 
 def make_bundles(folder: Path) -> Path:
-    """Three releases of the tiny bundle, built by the host, and a public key each, in `folder`; the folder.
+    """Four releases of the tiny bundle, built by the host, and a public key each, in `folder`; the folder.
 
-    The third was trained on other samples: its head is another, its features are the same.
+    The third was trained on other samples: its head is another, its features are the same. The fourth has another
+    extractor.
     """
     import onnx
     from cryptography.hazmat.primitives import serialization
@@ -48,19 +50,22 @@ def make_bundles(folder: Path) -> Path:
     import edgetl
 
     folder.mkdir(parents=True, exist_ok=True)
-    weights = numpy_helper.from_array(np.random.default_rng(1).normal(size=(DIM, DIM)).astype(np.float32), "w")
     tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, DIM]) for name in ("x", "features")]
     nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Relu", ["h"], ["features"])]
-    graph = helper.make_graph(nodes, "tiny", tensors[:1], tensors[1:], [weights])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, str(folder / "tiny.onnx"))
-    extractor = edgetl.extractor(f"onnx:{folder / 'tiny.onnx'}", output="features")
+    extractors = []
+    for seed in (1, 7):
+        drawn = np.random.default_rng(seed).normal(size=(DIM, DIM)).astype(np.float32)
+        weights = numpy_helper.from_array(drawn, "w")
+        graph = helper.make_graph(nodes, "tiny", tensors[:1], tensors[1:], [weights])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.save(model, str(folder / f"tiny-{seed}.onnx"))
+        extractors.append(edgetl.extractor(f"onnx:{folder / f'tiny-{seed}.onnx'}", output="features"))
     samples, labels = _draw(120, 0.0, seed=2)
-    for sequence, name in enumerate((FIRST, SECOND, THIRD), 1):
+    for sequence, name in enumerate((FIRST, SECOND, THIRD, FOURTH), 1):
         if name == THIRD:
             samples, labels = _draw(90, 0.0, seed=6)
         dataset = edgetl.dataset(samples, labels)
-        edgetl.build(extractor, dataset, out=folder / name, name="tiny", sequence=sequence)
+        edgetl.build(extractors[name == FOURTH], dataset, out=folder / name, name="tiny", sequence=sequence)
         key = Ed25519PrivateKey.from_private_bytes(bytes([sequence]) * 32).public_key()
         pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
         (folder / f"{sequence}.pub").write_bytes(pem)

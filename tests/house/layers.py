@@ -19,7 +19,7 @@ LEVELS = {
     "bundle": 2, "store": 2, "engines": 2, "sources": 2, "sinks": 2, "board": 2, "blas": 2, "installation": 2,
     "trust": 2, "extractor": 2, "learner": 2, "watchdog": 2,
     "session": 3, "live": 3, "opening": 3, "serving": 3, "bench": 3, "teaching": 3,
-    "answering": 3, "merging": 3, "doctor": 3, "updating": 3, "observing": 3,
+    "answering": 3, "merging": 3, "doctor": 3, "updating": 3, "observing": 3, "releases": 3, "switching": 3,
     "cli": 4, "__init__": 4, "__main__": 4,
 }  # fmt: skip
 
@@ -34,6 +34,8 @@ SIDEWAYS = {
     ("trust", "bundle"), ("trust", "installation"),
     ("extractor", "bundle"), ("extractor", "engines"), ("learner", "bundle"),
     ("opening", "session"), ("opening", "serving"), ("opening", "updating"), ("session", "updating"),
+    ("opening", "releases"), ("opening", "switching"), ("updating", "releases"), ("switching", "updating"),
+    ("switching", "teaching"),
     ("observing", "teaching"), ("session", "observing"), ("opening", "observing"),
     ("updating", "teaching"), ("session", "teaching"), ("merging", "teaching"),
     ("session", "answering"), ("live", "session"), ("opening", "teaching"), ("bench", "serving"), ("bench", "doctor"),

@@ -69,14 +69,14 @@ def changed_bundle(
     return path
 
 
-def other_space(path: Path) -> Path:
+def other_space(path: Path, name: str = "other", digit: str = "a", **fields: Any) -> Path:
     """A bundle that works, whose features mean something else: the same network after another crop."""
     from edgetl_runtime.bundle.members import HeadMember
     from edgetl_runtime.heads import load_head
     from edgetl_runtime.statistics import Statistics
 
     variant = bundle().manifest.variants[0]
-    space = "ab" * 32
+    space = f"{digit}b" * 32
     member = HeadMember.unpack(bundle().members[variant.head], variant.head, variant.feature_space, variant.dim)
     source = Statistics.from_state(member.source.state(), {**member.source.metadata(), "feature_space": space})
     factory = load_head(member.factory.state(), {**member.factory.metadata(), "feature_space": space})
@@ -84,8 +84,9 @@ def other_space(path: Path) -> Path:
     return changed_bundle(
         path,
         {variant.head: moved.pack()},
-        name="other",
+        name=name,
         variants=(dataclasses.replace(variant, feature_space=space),),
+        **fields,
     )
 
 

@@ -126,8 +126,8 @@ def test_a_closed_session_says_so(tmp_path: Path) -> None:
 # -- the wrong state, and damage
 
 
-def test_the_state_of_another_bundle_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
-    other = golden.other_space(tmp_path / "other.edgetl")
+def test_a_state_of_other_features_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    other = golden.other_space(tmp_path / "other.edgetl", golden.bundle().manifest.name)
     with golden.opened(tmp_path / "elsewhere", other) as session:
         assert session.learn(FRAMES[0], "1") == 1  # it is a whole bundle
     state = tmp_path / "state"
@@ -136,7 +136,7 @@ def test_the_state_of_another_bundle_is_refused_and_left_as_it_was(tmp_path: Pat
         seen = views(session)
     before = {path: path.read_bytes() for path in state.rglob("*") if path.is_file()}
     for read_only in (False, True):
-        with pytest.raises(StateMismatchError, match="another bundle"):
+        with pytest.raises(StateMismatchError, match="another bundle" if read_only else "other features"):
             golden.opened(state, other, read_only=read_only)
     rows = stored(state)
     files = {path for path in state.rglob("*") if path.is_file() and path.name[-4:] not in ("-wal", "-shm")}

@@ -19,7 +19,7 @@ from edgetl_runtime.errors import (
     BundleDeviceError,
     BundleDowngradeError,
     BundleUnsignedError,
-    StateMismatchError,
+    LearntLeftError,
 )
 from edgetl_runtime.opening import open_session
 from edgetl_runtime.session import Session
@@ -278,11 +278,11 @@ def test_an_update_fits_what_was_learnt_on_its_own_head(device: Device, tmp_path
         assert session.status()["learnt_samples"] == 21
 
 
-def test_other_features_are_refused_with_what_would_be_lost_and_taken_on_purpose(device: Device) -> None:
-    other = golden.other_space(device.folder / "other.edgetl")
+def test_a_release_with_other_features_says_what_would_be_lost_and_is_taken_on_purpose(device: Device) -> None:
+    other = golden.other_space(device.folder / "other.edgetl", golden.bundle().manifest.name, sequence=2)
     with device.open(device.release(1)) as session:
         session.learn_many(FRAMES[:20], LABELS[:20])
-    with pytest.raises(StateMismatchError, match=r"--state.*20 learnt samples and 1 gen.*--discard-learnt"):
+    with pytest.raises(LearntLeftError, match=r"20 of 20.*--leave.*--discard-learnt.*20 learnt samples and 1 gen"):
         device.open(other, allow_unsigned=True)
     with device.open(None) as session:
         assert session.status()["learnt_samples"] == 20
@@ -290,7 +290,7 @@ def test_other_features_are_refused_with_what_would_be_lost_and_taken_on_purpose
         assert session.status()["learnt_samples"] == 0 and session.status()["generations"] == [0]
         assert session.learn(FRAMES[0], "1") == 21  # no id is given twice
     with device.open(None, allow_unsigned=True) as session:
-        assert session.status()["bundle"]["name"] == "other" and session.status()["learnt_samples"] == 1
+        assert session.status()["bundle"]["sequence"] == 2 and session.status()["learnt_samples"] == 1
 
 
 # -- the copy

@@ -19,6 +19,7 @@ COMMANDS: Dict[str, str] = {
     "doctor": "which board this is, what it has, what is missing and how to get it",
     "bench": "what every way to run a bundle costs and computes on this board, and the report that proves it",
     "install": "verify a bundle, install it in a state folder and check its golden samples",
+    "use": "switch between installed bundles; each keeps what it had learnt",
     "run": "predict what a camera or sensor gives, for days, and learn from the labels that come back",
     "record": "record a camera or sensor to MCAP",
     "predict": "say what images show",

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from pathlib import Path
+from typing import Any, Dict
 
 from edgetl_runtime.cli.progress import print_build_progress
 from edgetl_runtime.cli.sessions import open_state
+from edgetl_runtime.errors import LearntLeftError
+from edgetl_runtime.switching import list_installed
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
@@ -25,18 +30,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--any-device", action="store_true", help="take a bundle that was built for other boards")
     parser.add_argument(
+        "--leave-learnt", action="store_true",
+        help="take a release with other features, and leave what it cannot take over with the bundle before",
+    )  # fmt: skip
+    parser.add_argument(
         "--discard-learnt", action="store_true",
-        help="take a bundle whose features mean something else, and delete what was learnt here",
+        help="take a bundle with other features, and delete what was learnt with the one in use",
     )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     """Install, build the engine where it must be built, and print what is installed now."""
-    with open_state(
-        args, args.bundle, build="never" if args.no_build else "wait", progress=print_build_progress(), reinstall=True,
-        allow_downgrade=args.allow_downgrade, any_device=args.any_device, discard_learnt=args.discard_learnt,
-    ) as session:  # fmt: skip
-        status = session.status()
+    try:
+        status = _install(args, args.leave_learnt)
+    except LearntLeftError as error:
+        if args.json or not sys.stdin.isatty():
+            raise
+        print(error, file=sys.stderr)
+        answer = input("Install it and leave what was learnt with the bundle before? [y/N] ")
+        if answer.strip().lower() not in ("y", "yes"):
+            return 1
+        status = _install(args, True)
+    beside = [one.name for one in list_installed(Path(args.state)) if not one.in_use]
     if args.json:
         print(json.dumps(status))
     else:
@@ -56,4 +71,15 @@ def run(args: argparse.Namespace) -> int:
             print("  on trial until its first prediction; the bundle before is kept, and serves if three starts fail")
         if status["learnt_samples"]:
             print(f"  {status['learnt_samples']} samples learnt here before are kept")
+        if beside:
+            print(f"  beside it: {', '.join(beside)}; `edgetl-runtime use` switches, and each keeps what it had learnt")
     return 0
+
+
+def _install(args: argparse.Namespace, leave_learnt: bool) -> Dict[str, Any]:
+    with open_state(
+        args, args.bundle, build="never" if args.no_build else "wait", progress=print_build_progress(), reinstall=True,
+        allow_downgrade=args.allow_downgrade, any_device=args.any_device, leave_learnt=leave_learnt,
+        discard_learnt=args.discard_learnt,
+    ) as session:  # fmt: skip
+        return session.status()

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Tuple, Union
 
 from edgetl_runtime.cli.images import folder_label, labelled_paths, read_or_skip
 from edgetl_runtime.cli.numbers import image_targets, named_value
-from edgetl_runtime.cli.sessions import add_policy, open_state
+from edgetl_runtime.cli.sessions import add_keep_raw, add_policy, open_state
 from edgetl_runtime.errors import EdgetlError, SampleError, SourceError
 from edgetl_runtime.labels import plain_text
 from edgetl_runtime.session import Session
@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a person gives these labels on purpose: the first of a class counts like a new class",
     )  # fmt: skip
     add_policy(parser)
+    add_keep_raw(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the random draw (default 0)")
 
 

@@ -11,7 +11,9 @@ from edgetl_runtime.guard import POLICIES
 from edgetl_runtime.opening import open_session
 from edgetl_runtime.session import Session
 
-__all__ = ["add_policy", "open_state"]
+__all__ = ["add_keep_raw", "add_policy", "open_state"]
+
+_RAW_MB = 64
 
 
 def add_policy(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +22,15 @@ def add_policy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policy", choices=sorted(POLICIES), default="guarded",
         help=f"what of the learnt goes live (default: %(default)s). {risks}".replace("% ", "%% "),
+    )  # fmt: skip
+
+
+def add_keep_raw(parser: argparse.ArgumentParser) -> None:
+    """The option of the commands that learn."""
+    parser.add_argument(
+        "--keep-raw", type=int, nargs="?", const=_RAW_MB, default=0, metavar="MB",
+        help="keep the newest learnt samples themselves beside their features, up to so many megabytes (default"
+        f" {_RAW_MB}), so that an update with another extractor can learn them again; off unless asked for",
     )  # fmt: skip
 
 
@@ -43,6 +54,7 @@ def open_state(
         engine=args.engine,
         variant=args.variant,
         policy=getattr(args, "policy", "guarded"),
+        keep_raw_bytes=1_000_000 * max(0, getattr(args, "keep_raw", 0)),
         build=build,
         progress=progress,
         read_only=read_only,

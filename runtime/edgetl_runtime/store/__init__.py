@@ -6,14 +6,25 @@ from edgetl_runtime.store.facts import Event
 from edgetl_runtime.store.folded import Folded
 from edgetl_runtime.store.generations import Generation, Pointer
 from edgetl_runtime.store.observed import Observed
-from edgetl_runtime.store.opening import open_store
+from edgetl_runtime.store.opening import open_space, open_store
 from edgetl_runtime.store.quota import KEPT_GENERATIONS, QUOTA_BYTES, shed
 from edgetl_runtime.store.samples import GUARD, TRAIN, Block, LearntSample, NewSample
+from edgetl_runtime.store.spaces import (
+    MOST_SPACES,
+    activate,
+    active_space,
+    list_spaces,
+    new_space,
+    peek,
+    space_folder,
+    turn_of,
+)
 from edgetl_runtime.store.state import Store
 
 __all__ = [
     "GUARD",
     "KEPT_GENERATIONS",
+    "MOST_SPACES",
     "QUOTA_BYTES",
     "TRAIN",
     "Block",
@@ -25,6 +36,14 @@ __all__ = [
     "Observed",
     "Pointer",
     "Store",
+    "activate",
+    "active_space",
+    "list_spaces",
+    "new_space",
+    "open_space",
     "open_store",
+    "peek",
     "shed",
+    "space_folder",
+    "turn_of",
 ]

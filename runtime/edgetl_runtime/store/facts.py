@@ -40,6 +40,11 @@ class Facts:
             for pair in values.items():
                 self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", pair)
 
+    def beginning(self, prefix: str) -> Dict[str, str]:
+        """All facts whose keys begin so."""
+        rows = self._database.query("SELECT key, value FROM meta WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
+        return {str(key): str(value) for key, value in rows}
+
     def log(self, generation: int, kind: str, detail: Mapping[str, Any]) -> None:
         """Add an event."""
         with self._database.change():

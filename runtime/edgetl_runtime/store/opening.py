@@ -23,9 +23,10 @@ from edgetl_runtime.store.faults import SQLITE_ERRORS, state_error, state_os_err
 from edgetl_runtime.store.journal import frames_begun
 from edgetl_runtime.store.rescue import adopt, begin_rescue, finish_rescue, resume_rescue
 from edgetl_runtime.store.schema import SCHEMA_VERSION, STATE_FILE, TABLES, create_or_migrate
+from edgetl_runtime.store.spaces import activate, active_space, list_spaces, noted_space, root_of, space_folder
 from edgetl_runtime.store.state import Store
 
-__all__ = ["open_store"]
+__all__ = ["open_space", "open_store"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +35,43 @@ _ABSURD_VERSION = 1000  # no release has it, a flipped bit has
 
 
 def open_store(folder: Path, *, read_only: bool = False) -> Store:
-    """Open, or create, the state in `folder`, which must exist; `bind` it to a feature space before learning.
+    """Open, or create, the state in use in `folder`, which must exist; `bind` it to a feature space before learning.
 
     One writer at a time holds a lock; `read_only` needs none. Raises StateBusyError when another process
     writes it, StateFullError, StateError. A device must always come up: a damaged file is kept under
     another name and reported, and a fresh state takes over every sample of it that still matches its hash.
     """
+    name = active_space(folder)
+    store = _opened(space_folder(folder, name), read_only)
+    if read_only:
+        return store
+    try:
+        if active_space(folder) != name:
+            raise StateBusyError(f"another session has just switched the bundle in {folder}; try again")
+        if len(list_spaces(folder)) > 1 and noted_space(folder) is None:
+            logger.error("state %s: which of its states is in use was not noted; %s serves", folder, store.path)
+            with contextlib.suppress(StateError):
+                activate(folder, name)
+        return store
+    except BaseException:
+        store.close()
+        raise
+
+
+def open_space(folder: Path, name: str, *, read_only: bool = False) -> Store:
+    """The same for the state of that name, in use or not; its folder is made when it is absent."""
+    path = space_folder(folder, name)
+    try:
+        if not read_only and not path.is_dir():
+            path.mkdir(parents=True)
+            for made in (path.parent.parent, path.parent):
+                sync_folder(made)
+    except OSError as error:
+        raise state_os_error(error, folder) from error
+    return _opened(path, read_only)
+
+
+def _opened(folder: Path, read_only: bool) -> Store:
     if read_only:
         try:
             return _open(folder, None)
@@ -83,7 +115,7 @@ def _open(folder: Path, lock: Optional[int]) -> Store:
         raise StateError(
             f"{folder} holds no state to read; install a bundle there: edgetl-runtime install BUNDLE --state {folder}"
         )
-    if not fresh and path.stat().st_size == 0 and any((folder / "bundles").glob("*")):
+    if not fresh and path.stat().st_size == 0 and _was_used(folder):
         raise StateCorruptError(f"{path} is empty, though a bundle was installed")
     connection: Optional[sqlite3.Connection] = None
     begun, read = frames_begun(path) if lock is not None else 0, 0
@@ -134,9 +166,14 @@ def _open(folder: Path, lock: Optional[int]) -> Store:
     store = Store(Database(folder, connection, lock))
     if 0 <= read < begun:
         _say(store, "the last pages of the journal could not be read", "journal", frames=begun - read)
-    if lock is not None and fresh and any((folder / "bundles").glob("*")):
+    if lock is not None and fresh and _was_used(folder):
         _say(store, "there is no state file, though a bundle was installed", "state_missing")
     return store
+
+
+def _was_used(folder: Path) -> bool:
+    root = root_of(folder)
+    return any((folder / "bundles").glob("*")) or (folder != root and space_folder(root, active_space(root)) == folder)
 
 
 def _say(store: Store, what: str, kind: str, **detail: int) -> None:

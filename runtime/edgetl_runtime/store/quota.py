@@ -18,7 +18,7 @@ _ROOM = 0.9  # shed down to this share, so that the next samples do not shed aga
 
 
 def shed(store: Store, quota_bytes: int, fold: Callable[[int], int]) -> Dict[str, int]:
-    """Make room where the state is beyond its quota: events, then features of the oldest samples, then generations.
+    """Make room: events, then stored samples, then features of the oldest samples, then generations.
 
     `fold(n)` turns the features of about n of the oldest training samples into their sum and says how many it
     took. The last two good generations always stay, and what the pointer names. Returns what went, by kind.
@@ -28,6 +28,7 @@ def shed(store: Store, quota_bytes: int, fold: Callable[[int], int]) -> Dict[str
         return gone
     goal = int(_ROOM * quota_bytes)
     gone["events"] = store.facts.drop_events(KEPT_EVENTS)
+    gone["raw"] = store.raw.drop(store.used_bytes() - goal)
     while store.used_bytes() > goal:
         row_bytes = 4 * store.samples.dim + 256
         folded = fold(max(32, (store.used_bytes() - goal) // row_bytes))

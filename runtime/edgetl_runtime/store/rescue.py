@@ -15,6 +15,7 @@ from edgetl_runtime.bundle.container import remove_file, sync_folder
 from edgetl_runtime.errors import StateCorruptError, StateFullError
 from edgetl_runtime.store.faults import SQLITE_ERRORS, state_error
 from edgetl_runtime.store.generations import Generation, Pointer, intact_generation
+from edgetl_runtime.store.raw import RAW_COLUMNS
 from edgetl_runtime.store.schema import STATE_FILE, TABLES, sample_intact, seal
 from edgetl_runtime.store.state import Store
 
@@ -94,12 +95,14 @@ def adopt(store: Store, damaged: Path, kept_as: str) -> int:
 def _adopt(store: Store, found: _Readable, kept_as: str) -> int:
     keep: Dict[str, str] = {key: found.facts[key] for key in ("bundle", "feature_space", "dim") if key in found.facts}
     # An old bundle must not be taken again because a file was damaged.
-    keep.update({key: value for key, value in found.facts.items() if key.startswith("confirmed ")})
+    keep.update({key: value for key, value in found.facts.items() if key == "turn" or key.startswith("confirmed ")})
     known = "feature_space" in keep
     saved, numbers = 0, []
     with store.change():
         for row in found.rows("samples", _sample) if known else ():
             saved += store.samples.insert_intact(row)
+        for row in found.rows("raw", _raw) if known else ():
+            store.raw.insert_intact(row)
         for row in found.each("generations", _sealed("generations")) if known else ():
             if intact_generation(row) is not None and store.generations.insert_intact(row):
                 numbers.append(row[0])
@@ -218,6 +221,10 @@ def _installed(event: Row) -> Dict[str, str]:
 def _sample(row: Row) -> List[Row]:
     whole = (*row, "train", None, None) if len(row) == 7 else row
     return [whole] if sample_intact(whole) else []
+
+
+def _raw(row: Row) -> List[Row]:
+    return [row] if len(row) == len(RAW_COLUMNS) and row[-1] == seal("raw", row[:-1]) else []
 
 
 def _sealed(table: str) -> Callable[[Row], List[Row]]:

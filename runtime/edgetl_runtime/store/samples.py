@@ -91,6 +91,17 @@ class Samples:
                 ids.append(number)
         return ids
 
+    def put(self, number: int, sample: NewSample, features: NDArray[np.float32], wall_s: float) -> None:
+        """Store one under an id that it had before, with features (D,) of another extractor; inside `change`."""
+        blob = np.ascontiguousarray(features, dtype="<f4").tobytes()
+        _insert(self._database, (number, 0, sample.label, sample.source, blob, wall_s), (sample.role, None, None))
+
+    def begin_after(self, number: int) -> None:
+        """Give only ids beyond that one from now on; inside `change`."""
+        last = max(number, self._last_id())
+        self._database.execute("DELETE FROM sqlite_sequence WHERE name = 'samples'")
+        self._database.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('samples', ?)", (last,))
+
     def insert_intact(self, row: Sequence[Any]) -> bool:
         """Take over a row, hash and all, that was found intact elsewhere; False when its id is taken."""
         marks = ", ".join("?" * len(row))
@@ -128,8 +139,11 @@ class Samples:
             if not rows or not sample_intact(rows[0]):
                 return
             *first, _, _, trial, mono_s = rows[0]
-            self.delete([number])
-            _insert(self._database, first, (TRAIN, trial, mono_s))
+            # In place: what goes with a sample that is deleted stays with this one.
+            self._database.execute(
+                "UPDATE samples SET role = ?, sha256 = ? WHERE id = ?",
+                (TRAIN, seal("samples", (*first, TRAIN, trial, mono_s)), number),
+            )
 
     def load(
         self, since: int = 0, upto: int = 2**62, without: Sequence[int] = (), block: int = 512

@@ -14,8 +14,10 @@ from edgetl_runtime.store.faults import state_os_error
 from edgetl_runtime.store.folded import FoldedSums
 from edgetl_runtime.store.generations import Generations, Pointer
 from edgetl_runtime.store.observed import ObservedRow
+from edgetl_runtime.store.raw import RawSamples
 from edgetl_runtime.store.samples import Samples
 from edgetl_runtime.store.schema import STATE_FILE
+from edgetl_runtime.store.spaces import root_of
 
 __all__ = ["Store"]
 
@@ -34,6 +36,7 @@ class Store:
         self.generations = Generations(database)
         self.folded = FoldedSums(database)
         self.observed = ObservedRow(database)
+        self.raw = RawSamples(database)
 
     def bind(self, feature_space: str, dim: int, bundle_id: Optional[str] = None) -> None:
         """Say which features (D = `dim`) are wanted; StateMismatchError when this state holds others.
@@ -48,6 +51,11 @@ class Store:
                 f" bundle has {feature_space[:12]}): their features mean different things. Use another state folder"
             )
         self.samples.dim = dim
+
+    @property
+    def root(self) -> Path:
+        """The state folder, which may hold the states of other feature spaces beside this one."""
+        return root_of(self.database.folder)
 
     @property
     def path(self) -> Path:

@@ -11,7 +11,7 @@ from edgetl_runtime.store import TRAIN, Folded, Store
 from edgetl_runtime.teaching.lineage import Lineage
 from edgetl_runtime.teaching.relearning import learner_of
 
-__all__ = ["forget"]
+__all__ = ["forget", "refuse_folded"]
 
 
 def forget(
@@ -29,7 +29,7 @@ def forget(
     """
     folded = store.folded.get()
     if folded is not None:
-        _refuse_folded(store, folded, sample_id, label, source)
+        refuse_folded(store, folded, sample_id, label, source)
     ids = store.samples.find(sample_id=sample_id, label=label, source=source)
     chosen = set(ids)
     taught = [sample.id for sample in store.samples.listed() if sample.id in chosen and sample.role == TRAIN]
@@ -46,9 +46,10 @@ def forget(
     return len(ids)
 
 
-def _refuse_folded(
+def refuse_folded(
     store: Store, folded: Folded, sample_id: Optional[int], label: Optional[str], source: Optional[str]
 ) -> None:
+    """Raises FoldedSampleError when what is to be forgotten is part of the sum of the oldest samples."""
     if sample_id is not None and 0 < sample_id <= folded.upto:
         try:
             store.samples.find(sample_id=sample_id)

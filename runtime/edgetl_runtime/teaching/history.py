@@ -12,6 +12,7 @@ __all__ = ["KINDS", "HistoryEntry", "recovery", "told"]
 KINDS = (
     "install", "promote", "reversal", "rollback", "forget", "merge", "verdict", "quota", "recovered", "state_corrupt",
     "drift", "journal", "state_missing", "update", "confirmed", "reverted", "discarded",
+    "switched", "extracted",
 )  # fmt: skip
 
 _MOVES = ("promote", "reversal", "rollback", "forget", "recovered", "update", "reverted", "discarded")
@@ -82,6 +83,11 @@ def _words(event: Event) -> str:
         return f"went back to bundle {_short(detail.get('bundle'))}: {detail.get('reason', '')}"
     if event.kind == "discarded":
         return f"{detail.get('what', '')} were given up for a bundle with other features, because a person said so"
+    if event.kind == "switched":
+        return f"bundle {_short(detail.get('bundle'))} came into use, in place of {_short(detail.get('left'))}"
+    if event.kind == "extracted":
+        taken = _samples(detail.get("samples", "?"))
+        return f"{taken}, kept with bundle {_short(detail.get('left'))}, were learnt again with this extractor"
     if event.kind == "journal":
         return (
             f"the last {detail.get('frames', '?')} pages of the journal could not be read at a start: a change that was"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import replace
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -11,12 +12,13 @@ from numpy.typing import NDArray
 
 from edgetl_runtime.adapt import is_adapted
 from edgetl_runtime.bundle.members import HeadMember, SourceSamples
-from edgetl_runtime.errors import EdgetlError, GenerationError
+from edgetl_runtime.errors import EdgetlError, GenerationError, UnknownSampleError
 from edgetl_runtime.guard import Verdict
 from edgetl_runtime.heads import AnchoredHead
 from edgetl_runtime.learner import Fitted, Learner
 from edgetl_runtime.store import GUARD, TRAIN, NewSample, Store, shed
-from edgetl_runtime.teaching.forgetting import forget
+from edgetl_runtime.teaching.aside import StatesAside
+from edgetl_runtime.teaching.forgetting import forget, refuse_folded
 from edgetl_runtime.teaching.holding import Holding
 from edgetl_runtime.teaching.judging import Judge, stored_trial
 from edgetl_runtime.teaching.lineage import Lineage
@@ -42,10 +44,10 @@ class Teacher:
 
     def __init__(
         self, store: Store, lineage: Lineage, member: HeadMember, source: Optional[SourceSamples],
-        policy: str, quota_bytes: int,
+        policy: str, quota_bytes: int, keep_raw_bytes: int = 0,
     ) -> None:  # fmt: skip
         self._store, self._lineage, self._member = store, lineage, member
-        self._quota_bytes = quota_bytes
+        self._quota_bytes, self._keep_raw_bytes = quota_bytes, keep_raw_bytes
         self._judge = Judge(store, lineage, member, source, policy)
         # Where all that is learnt goes live at once, nothing holds it back.
         self._anchor = source if self._judge.judges else None
@@ -58,8 +60,11 @@ class Teacher:
         self._candidate: Optional[_Candidate] = None
         self._noted = ""
 
-    def learn(self, features: NDArray[np.float32], labels: Sequence[str], source: str, on_purpose: bool) -> List[int]:
-        """Judge, store and learn features (N, D) with labels (N); their ids.
+    def learn(
+        self, features: NDArray[np.float32], labels: Sequence[str], source: str, on_purpose: bool,
+        samples: Sequence[Any] = (),
+    ) -> List[int]:  # fmt: skip
+        """Judge, store and learn features (N, D) with labels (N); their ids. `samples` (N) are what they are of.
 
         Scored in blocks of 1, 1, 2, 4, ... with a refit between them, so that the candidate keeps up as if they
         had come one by one. All are stored in one transaction, or none is and nothing was learnt.
@@ -77,6 +82,8 @@ class Teacher:
                     self._refit(learner)
             with self._store.change():
                 ids = self._store.samples.add(rows, features, self._lineage.live.generation)
+                if self._keep_raw_bytes:
+                    self._store.raw.add(ids, samples, self._keep_raw_bytes)
                 for number in released:
                     self._store.samples.release(number)
                 if self._holding.offered != offered:
@@ -118,10 +125,25 @@ class Teacher:
         self._judge.guard = guard
 
     def forget(self, sample_id: Optional[int], label: Optional[str], source: Optional[str]) -> int:
-        """See `forgetting.forget`."""
-        count = forget(self._store, self._lineage, self._member, sample_id, label, source)
+        """See `forgetting.forget`; in every state of the folder. First in those that are not in use: what a cut leaves
+        undone can be asked for again."""
+        with contextlib.closing(StatesAside(self._store)) as aside:
+            found = aside.find(sample_id, label, source)
+            folded = self._store.folded.get()
+            if folded is not None:
+                refuse_folded(self._store, folded, sample_id, label, source)
+            try:
+                here = self._store.samples.find(sample_id=sample_id, label=label, source=source)
+            except UnknownSampleError:
+                if not found:
+                    raise
+                here = []
+            what = {"id": sample_id, "label": label, "source": source}
+            aside.forget(found, {key: value for key, value in what.items() if value is not None})
+        if here:
+            forget(self._store, self._lineage, self._member, sample_id, label, source)
         self._learner = None
-        return count
+        return len({number for _, ids in found for number in ids}.union(here))
 
     def plain(self) -> Fitted:
         """The live head; where an adapter made it, that of the source and all that was learnt, without an adapter."""
