@@ -161,7 +161,7 @@ def judged(run: Taught, candidates: np.ndarray, scale: float = 1.0) -> Outcome:
     checks: dict[tuple[int, int], SourceCheck] = {}
     for position, (tried, candidate) in enumerate(_newest(run, candidates)):
         label = int(run.labels[position])
-        ahead += float(min(run.factory[position], scale) - min(live[position], scale))
+        ahead += min(float(run.factory[position]), scale) - min(float(live[position]), scale)
         guard.add([
             Trial(
                 None if label < 0 else label,
