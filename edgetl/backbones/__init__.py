@@ -52,9 +52,9 @@ def extractor(
     """A network, cut at its classifier: one sample, an image (H, W, C) or a window (T, C), -> D features.
 
     `name` is "torchvision/<model>", "timm/<model>", "onnx:<path>", or for windows of a time series one of
-    "edgetl/conv1d-s", "edgetl/conv1d-m" (any sensor) and "edgetl/logmel-s", "edgetl/logmel-m" (audio), which nobody
-    pretrained: `edgetl.finetune(..., recipe="scratch")` trains them. `weights` is None for random ones
-    (always the same), "DEFAULT" for the download of torchvision or timm, or the path of a .pth, .pt, .th or
+    "edgetl/conv1d-s", "edgetl/conv1d-m" (any sensor), "edgetl/logmel-s", "edgetl/logmel-m" and "edgetl/logmel2d-s"
+    (audio), which nobody pretrained: `edgetl.finetune(..., recipe="scratch")` trains them. `weights` is None for
+    random ones (always the same), "DEFAULT" for the download of torchvision or timm, or the path of a .pth, .pt, .th or
     .safetensors file. `output` names the feature tensor of an ONNX graph.
 
     The rest overrides what the weights declare. `mean` and `scale` are in pixel units, one figure or one a

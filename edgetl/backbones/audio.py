@@ -1,4 +1,4 @@
-"""A log-mel front end of fixed matrices, and a small 2-D network behind it.
+"""A log-mel front end of fixed matrices, and small networks behind it: over time, or over bands and time.
 
 Devices have no DFT in their graphs, so the spectrum is a convolution with fixed cosines and sines under a window,
 and the mel bands are a matrix. Bands are those of HTK: mel = 2595 log10(1 + f / 700), triangles between points
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LogMel", "log_mel_layer", "log_mel_network", "mel_bands", "standardise_bands"]
 
+_QUARTERS = 4
+
 
 @dataclass(frozen=True)
 class LogMel:
@@ -39,7 +41,7 @@ class LogMel:
     bands: int
     low_hz: float
     high_hz: float
-    floor: float = 1e-8
+    floor: float = 1e-6
 
     @staticmethod
     def of(rate_hz: float, bands: int = 40) -> LogMel:
@@ -112,8 +114,12 @@ def standardise_bands(network: nn.Sequential, windows: NDArray[np.float32]) -> N
         layer.gain.copy_(1.0 / bands.std(dim=(0, 2)).clamp_min(1e-3).unsqueeze(1))
 
 
-def log_mel_network(front: LogMel, widths: Sequence[int]) -> nn.Sequential:
-    """A network (N, T, 1) -> (N, D) of audio: log-mel, then 2-D convolutions; D is twice the last of `widths`."""
+def log_mel_network(front: LogMel, widths: Sequence[int], flat: bool = True) -> nn.Sequential:
+    """A network (N, T, 1) -> (N, D) of audio, D = 5 widths[-1]: the means over four quarters of time, and the maximum.
+
+    `flat`: mel bands are the channels of convolutions over time (TC-ResNet, Choi et al. 2019). Else they are the
+    height of a picture, and the last convolution goes over all of it, so that a high sound is not a low one.
+    """
     import torch
     from torch import nn
 
@@ -123,26 +129,25 @@ def log_mel_network(front: LogMel, widths: Sequence[int]) -> nn.Sequential:
         def forward(self, bands: torch.Tensor) -> torch.Tensor:
             return bands.unsqueeze(1)
 
-    class MeanAndMaximum(nn.Module):
-        """(N, W, bands, frames) -> (N, 2 W)."""
+    class QuartersAndMaximum(nn.Module):
+        """(N, W, frames), or (N, W, 1, frames) -> (N, 5 W)."""
 
         def forward(self, found: torch.Tensor) -> torch.Tensor:
-            return torch.cat([found.mean(dim=(2, 3)), found.amax(dim=(2, 3))], dim=1)
+            found = found.flatten(2)
+            edges = np.linspace(0, int(found.shape[2]), _QUARTERS + 1).round().astype(int).tolist()
+            quarters = [found[:, :, start:stop].mean(dim=2) for start, stop in pairwise(edges)]
+            return torch.cat([*quarters, found.amax(dim=2)], dim=1)
 
-    layers: list[nn.Module] = [
-        log_mel_layer(front),
-        AsImage(),
-        nn.Conv2d(1, widths[0], 3, 2, 1, bias=False),
-        nn.BatchNorm2d(widths[0]),
-        nn.ReLU(),
-    ]
-    for number, (inner, outer) in enumerate(pairwise(widths)):
-        layers += [
-            nn.Conv2d(inner, inner, 3, 2 if number % 2 == 0 else 1, 1, groups=inner, bias=False),
-            nn.BatchNorm2d(inner),
-            nn.ReLU(),
-            nn.Conv2d(inner, outer, 1, bias=False),
-            nn.BatchNorm2d(outer),
-            nn.ReLU(),
-        ]
-    return nn.Sequential(*layers, MeanAndMaximum())
+    layers: list[nn.Module] = [log_mel_layer(front)]
+    if flat:
+        for number, (inner, outer) in enumerate(pairwise((front.bands, *widths))):
+            stride = 2 if number < 2 else 1
+            layers += [nn.Conv1d(inner, outer, 5, stride, 2, bias=False), nn.BatchNorm1d(outer), nn.ReLU()]
+        return nn.Sequential(*layers, QuartersAndMaximum())
+    layers.append(AsImage())
+    height = front.bands
+    for inner, outer in pairwise((1, *widths[:-1])):
+        height = -(-height // 2)
+        layers += [nn.Conv2d(inner, outer, 3, 2, 1, bias=False), nn.BatchNorm2d(outer), nn.ReLU()]
+    last = nn.Conv2d(widths[-2], widths[-1], (height, 3), 1, (0, 1), bias=False)
+    return nn.Sequential(*layers, last, nn.BatchNorm2d(widths[-1]), nn.ReLU(), QuartersAndMaximum())

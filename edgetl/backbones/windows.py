@@ -35,10 +35,11 @@ _log = logging.getLogger(__name__)
 NETWORKS: dict[str, tuple[str, tuple[int, ...]]] = {
     "conv1d-s": ("conv1d", (32, 48, 64, 64)),
     "conv1d-m": ("conv1d", (64, 96, 96, 96)),
-    "logmel-s": ("logmel", (24, 32, 48, 64, 64)),
-    "logmel-m": ("logmel", (32, 64, 96, 128, 128)),
+    "logmel-s": ("logmel", (48, 48, 48)),
+    "logmel-m": ("logmel", (96, 96, 48)),
+    "logmel2d-s": ("logmel2d", (16, 32, 32, 32)),
 }
-_LEAST_STEPS, _LEAST_FRAMES = 8, 8
+_LEAST_STEPS, _LEAST_FRAMES = 8, 32
 _LOOKED_AT = 512  # training windows that give mean and deviation of each channel
 
 
@@ -56,10 +57,10 @@ def build(request: Request) -> Extractor:
     preprocess = _preprocess(request.name, (window.length, columns), window)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        if kind == "logmel":
-            network = _audio(request, window, columns, widths, samples)
-        else:
+        if kind == "conv1d":
             network = _sensor(request, window, columns, widths, samples)
+        else:
+            network = _audio(request, window, columns, widths, samples, flat=kind == "logmel")
     network.eval()
     provenance: dict[str, Any] = {"source": "edgetl", "weights": "random", "turn_deg": request.turn or 0.0}
     if request.weights is not None:
@@ -145,7 +146,13 @@ def _sensor(
 
 
 def _audio(
-    request: Request, window: WindowSpec, columns: int, widths: Sequence[int], samples: NDArray[np.float32] | None
+    request: Request,
+    window: WindowSpec,
+    columns: int,
+    widths: Sequence[int],
+    samples: NDArray[np.float32] | None,
+    *,
+    flat: bool,
 ) -> torch.nn.Module:
     if columns != 1 or request.turn is not None:
         raise BackboneError(f"{request.name} takes one channel of audio, without turn; got {columns} channels")
@@ -155,7 +162,7 @@ def _audio(
             f"{request.name} takes audio of 4 kHz or more in windows of {_LEAST_FRAMES} frames or more (25 ms every"
             f" 10 ms); got {window.length} steps at {window.rate_hz:g} Hz"
         )
-    network = log_mel_network(front, widths)
+    network = log_mel_network(front, widths, flat)
     if samples is not None:
         standardise_bands(network, samples)
     return network

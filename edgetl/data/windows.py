@@ -232,12 +232,18 @@ def _labelled(part: Recording, window: WindowSpec, name: str) -> Iterator[tuple[
 
 
 def _filled(part: Recording, window: WindowSpec) -> Recording:
-    """A short recording in the middle of one window, where it says what to fill it with."""
+    """A short recording with so much of `fill` at its ends that every window that holds all of it is cut.
+
+    A device cuts windows at every stride, and what is heard lies anywhere in them. Where the stride allows one window
+    only, the recording lies in its middle.
+    """
     if part.fill is None or part.rate_hz is None or isinstance(part.labels, np.ndarray):
         return part
-    missing = int(np.ceil(window.duration_s * part.rate_hz)) + 1 - len(part.values)
-    if missing <= 0:
+    slack = int(np.ceil(window.duration_s * part.rate_hz)) + 1 - len(part.values)
+    if slack <= 0:
         return part
-    before = missing // 2
-    values = np.pad(part.values, ((before, missing - before), (0, 0)), constant_values=part.fill)
+    stride = max(1, round(window.stride * part.rate_hz / window.rate_hz))
+    first = slack % stride // 2  # where the recording begins in the last of these windows
+    before = first + slack // stride * stride
+    values = np.pad(part.values, ((before, slack - first), (0, 0)), constant_values=part.fill)
     return replace(part, stamps_s=np.arange(len(values)) / part.rate_hz, values=values)
