@@ -135,13 +135,10 @@ class Learner:
         self._learnt, self._projected, self._stored = learnt, projected, stored
         self._count = round(learnt.count)
 
-    def fit(self, anchored: bool = True) -> Fitted:
-        """The head of the source and all that was learnt; the factory head while that is nothing.
-
-        Not `anchored`: without regard to the anchor.
-        """
+    def fit(self) -> Fitted:
+        """The head of the source and all that was learnt; the factory head while that is nothing."""
         member, head = self.member, self.member.factory
-        if self._learnt.count and anchored and self._anchor is not None and _can_anchor(member):
+        if self._learnt.count and self._anchor is not None and _can_anchor(member):
             assert isinstance(head, LinearHead)
             head = fit_anchored(head, self._learnt, member.source, *self._anchor, **member.options)
         elif self._learnt.count:

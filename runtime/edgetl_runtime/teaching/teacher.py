@@ -14,7 +14,6 @@ from edgetl_runtime.adapt import is_adapted
 from edgetl_runtime.bundle.members import HeadMember, SourceSamples
 from edgetl_runtime.errors import EdgetlError, GenerationError, UnknownSampleError
 from edgetl_runtime.guard import Verdict
-from edgetl_runtime.heads import AnchoredHead
 from edgetl_runtime.learner import Fitted, Learner
 from edgetl_runtime.store import GUARD, TRAIN, NewSample, Store, shed
 from edgetl_runtime.teaching.aside import StatesAside
@@ -111,7 +110,6 @@ class Teacher:
         self._refit(learner, every=True)
         verdict = self._judge.judge(self._fitted())
         if accept and verdict.decision in ("ask", "keep"):
-            self._open_up(learner)
             decision = "roll back" if verdict.target in ("previous", "factory") else "promote"
             verdict = replace(verdict, decision=decision, reason=f"accepted by hand; {verdict.reason}")
         return self._act(verdict, asked=True)
@@ -252,12 +250,6 @@ class Teacher:
         if have is None or have.samples != self._samples:
             have = _Candidate(learner.fit(), self._last_id, self._samples)
         self._candidate = have._replace(upto=self._last_id)
-
-    def _open_up(self, learner: Learner) -> None:
-        """A person insists: where an anchored candidate leaves everything to the factory head, take the plain one."""
-        have = self._candidate
-        if have is not None and isinstance(have.fitted.head, AnchoredHead) and have.fitted.head.shut:
-            self._candidate = have._replace(fitted=learner.fit(anchored=False))
 
     def _has_news(self) -> bool:
         """Was anything learnt that the live head does not know?"""

@@ -233,3 +233,19 @@ def test_a_state_of_another_format_is_refused():
     broken["better"][0] = broken["better"][0][:5]
     with pytest.raises(ValueError, match="columns"):
         Guard.from_state(broken)
+
+
+def test_a_head_that_is_hardly_ever_right_is_not_believed_however_bad_the_other_one_is():
+    """As where all labels are wrong: the candidate says a few of them more, and that is no reason to trust either."""
+    stream = [trial(i, 1.0, 0.0 if i % 5 == 0 else 1.0) for i in range(60)]
+    guard = told(stream)
+    verdict = guard.judge(check())
+    assert verdict.decision == "keep" and "check the labels" in verdict.reason
+    assert Guard.from_state(json.loads(json.dumps(guard.state()))).judge(check()) == verdict
+    # Where the factory head was no better at home, as good as it is good enough.
+    labels = [name for name in NAMES for _ in range(20)]
+    poor = np.array([0.0 if i % 4 == 0 else 1.0 for i in range(60)])
+    assert guard.judge(source_check(labels, poor, poor, poor)).decision == "promote"
+    # It has learnt since: the last twenty samples count.
+    guard.add([trial(i, 1.0, 0.0) for i in range(20)])
+    assert guard.judge(check()).decision == "promote"
