@@ -63,5 +63,5 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({"key": str(private_path), "public": str(public_path), "id": identity}))
     else:
         print(f"{private_path} (secret: keep it off devices) and {public_path}, key id {identity}")
-        print(f"on each device: edgetl-runtime trust add {public_path}")
+        print(f"on each device: edgetl-runtime trust add {public_path}   (--recovery if it will only sign key sets)")
     return 0

@@ -331,3 +331,14 @@ def test_the_commands_name_every_way_out(device: Device, capsys: pytest.CaptureF
     assert "on trial until its first prediction" in capsys.readouterr().out
     assert main(["status", *state]) == 0
     assert "trial " in capsys.readouterr().out
+
+
+def test_whoever_revokes_the_key_of_what_is_installed_is_told(
+    device: Device, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device.run(device.release(1))
+    state = ["--state", str(device.state)]
+    assert main(["trust", "list", *state]) == 0 and "opens no more" not in capsys.readouterr().out
+    assert main(["trust", "revoke", key_pair(TRUSTED)[2], *state]) == 0
+    said = capsys.readouterr().out
+    assert f"is signed by {key_pair(TRUSTED)[2]}, which is not trusted any more" in said and "install it again" in said

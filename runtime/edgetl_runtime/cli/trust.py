@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Iterator, Tuple
 
+from edgetl_runtime.bundle.container import read_bundle
 from edgetl_runtime.bundle.trust_set import MAX_TRUST_SET_BYTES
-from edgetl_runtime.errors import SourceError
-from edgetl_runtime.installation import make_state_folder
-from edgetl_runtime.trust import read_trust, revoke_key, rotate_keys, trust_key
+from edgetl_runtime.errors import EdgetlError, SourceError
+from edgetl_runtime.installation import installed_path, make_state_folder
+from edgetl_runtime.switching import list_installed
+from edgetl_runtime.trust import Trust, read_trust, revoke_key, rotate_keys, trust_key
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
@@ -61,7 +64,21 @@ def run(args: argparse.Namespace) -> int:
         print(f"  revoked: {', '.join(sorted(trust.revoked))}")
     if trust.sequence:
         print(f"  as trust set {trust.sequence} says")
+    for name, key in _shut_out(folder, trust):
+        print(f"  the installed bundle {name} is signed by {key}, which is not trusted any more, and opens no more:")
+        print("  install it again, signed by a trusted key (edgetl sign); what was learnt is kept")
     return 0
+
+
+def _shut_out(folder: Path, trust: Trust) -> Iterator[Tuple[str, str]]:
+    """Installed bundles whose signature does not count here, with the key that it names."""
+    for one in list_installed(folder):
+        try:
+            key = read_bundle(installed_path(folder, one.id)).claims_key
+        except EdgetlError:
+            continue
+        if key is not None and key not in trust.keys:
+            yield one.name, key
 
 
 def _read(path: str) -> bytes:
