@@ -68,6 +68,8 @@ class Clocked:
 class Kept:
     """A sink that writes lines, as `--to file://` does, and keeps what is measured."""
 
+    lost = 0
+
     def __init__(self, path: Path) -> None:
         from edgetl_runtime.sinks import open_sink
 

@@ -53,6 +53,12 @@ OWN_FILES = {
     "mcap_ros2": {
         "edgetl_runtime.sources.mcap_feed", "edgetl_runtime.sinks.recorder", "edgetl_runtime.sinks.decisions",
     },
+    "paho": {"edgetl_runtime.sinks.mqtt"},
+    "rclpy": {"edgetl_runtime.sinks.ros2_node"},
+    "builtin_interfaces": {"edgetl_runtime.sinks.ros2_node"},
+    "std_msgs": {"edgetl_runtime.sinks.ros2_node"},
+    "vision_msgs": {"edgetl_runtime.sinks.ros2_node"},
+    "rich": {"edgetl_runtime.cli.view"},
     "rosbags": {"edgetl_runtime.sources.bag_feed"},
     "serial": {"edgetl_runtime.sources.serial_port"},
     "tomli": {"edgetl_runtime.sources.schema_files"},

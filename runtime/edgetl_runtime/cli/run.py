@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
-import math
 import signal
 import sys
 import threading
 import time
 from contextlib import ExitStack
-from typing import Any, Dict, Optional
+from typing import Any, Optional
 
 from edgetl_runtime.cli.keys import Keys
 from edgetl_runtime.cli.sessions import add_policy, open_state
+from edgetl_runtime.cli.view import View
 from edgetl_runtime.errors import EdgetlError, SourceError
 from edgetl_runtime.live import HeatGate, LabelRequest, LearningThread, Loop, Memory, inputs_of
 from edgetl_runtime.preprocess import ArrayPreprocess
 from edgetl_runtime.session import Session
 from edgetl_runtime.sinks import open_sink
-from edgetl_runtime.smoothing import DecisionFilter, RateLimit, Thinner
+from edgetl_runtime.smoothing import MODES, DecisionFilter, RateLimit, Thinner
 from edgetl_runtime.sources import open_source
 from edgetl_runtime.watchdog import Watchdog
 from edgetl_runtime.windows import WindowSpec
@@ -28,6 +29,8 @@ from edgetl_runtime.windows import WindowSpec
 __all__ = ["EXAMPLE", "add_arguments", "parse_label", "run"]
 
 logger = logging.getLogger(__name__)
+
+_LONG_S = 1e15  # no clock counts so far; also keeps out NaN, and whole numbers too large for a float
 
 EXAMPLE = (
     "edgetl-runtime run 'v4l2:///dev/video0?rate_hz=30' --state state/\n"
@@ -41,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="ADDRESS", help="a source: serial://, v4l2://, csi://, mcap://, file://, ...")
     parser.add_argument(
         "--to", action="append", metavar="ADDRESS",
-        help="where records go: stdout (default), file://LOG.jsonl, unix:///SOCKET, mcap://FILE; may be repeated",
+        help="where records go: stdout (default), file://LOG.jsonl, unix:///SOCKET, mcap://FILE, mqtt://BROKER/TOPIC,"
+        " ros2://NODE; may be repeated. Labels come back by the last three with labels=yes, by a socket always",
     )  # fmt: skip
     parser.add_argument(
         "--labels", action="store_true",
@@ -49,7 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--teach", metavar="LABEL,...", help="learn at a key: the first letter free of each label")
     parser.add_argument("--name", default="", help="source under which samples are learnt (default: the address)")
+    parser.add_argument(
+        "--view", action="store_true", help="show what goes on in this terminal; without --to nothing else is written"
+    )
     parser.add_argument("--smooth", type=float, default=0.5, metavar="SECONDS", help="memory of decisions; 0: none")
+    parser.add_argument(
+        "--smooth-by", choices=MODES, default=MODES[0],
+        help="decide by probabilities that fade, or by counting winners (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--unknown", type=float, metavar="OUTLIER", help="decide nothing beyond this outlier score")
     parser.add_argument("--labels-per-s", type=float, default=5.0, metavar="N", help="at most so many are learnt")
     parser.add_argument("--thin", type=float, metavar="DISTANCE", help="leave out near-duplicates of what was learnt")
@@ -65,31 +76,33 @@ def run(args: argparse.Namespace) -> int:
     with ExitStack() as opened:
         session = opened.enter_context(open_state(args, build="background"))
         source = opened.enter_context(open_source(args.source))
-        asked: Dict[str, Any] = {}
-
-        def listen(line: str) -> None:
-            try:
-                asked["learning"].ask(parse_label(line))
-            except SourceError as error:
-                loop.tell({"kind": "refused", "label": None, "number": None, "reason": str(error)})
-
-        sinks = []
-        for address in args.to or ["stdout"]:
-            sinks.append(open_sink(address, listen))
-            opened.callback(sinks[-1].close)
         memory = Memory(args.remember_mb << 20)
         loop = Loop(
-            session, source, inputs_of(source.about, session.takes, _window(args, session)), sinks,
-            memory=memory,
-            smooth=DecisionFilter(args.smooth, most_outlier=args.unknown) if args.smooth > 0 else None,
-            watchdog=Watchdog(),
+            session, source, inputs_of(source.about, session.takes, _window(args, session)),
+            memory=memory, smooth=_smoothing(args), watchdog=Watchdog(),
         )  # fmt: skip
         learning = LearningThread(
             session, memory, loop.tell, source=args.name or source.about.name, gates=[HeatGate()],
             thinner=Thinner(args.thin) if args.thin is not None else None,
             limit=RateLimit(args.labels_per_s, burst=max(5, int(2 * args.labels_per_s))),
         )  # fmt: skip
-        asked["learning"] = learning
+        opened.callback(learning.close)
+
+        def listen(line: str) -> None:
+            try:
+                learning.ask(parse_label(line))
+            except SourceError as error:
+                loop.tell({"kind": "refused", "label": None, "number": None, "reason": str(error)})
+
+        sinks = []
+        view = View(source.about.name, source.health, lambda: learning.paused) if _viewed(args) else None
+        if view:
+            opened.enter_context(view)
+        for address in args.to or ([] if view else ["stdout"]):
+            sinks.append(open_sink(address, listen, patient=not source.about.live))
+            opened.callback(sinks[-1].close)
+        for sink in [*sinks, *([view] if view else [])]:
+            loop.add_sink(sink)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: loop.stop())
         if args.seconds is not None:
@@ -100,7 +113,10 @@ def run(args: argparse.Namespace) -> int:
             threading.Thread(target=_follow_lines, args=(listen,), daemon=True).start()
         if args.teach:
             keys = opened.enter_context(Keys(args.teach.split(",")))
-            print(keys.help, file=sys.stderr)
+            if view:
+                view.keys = keys.help
+            else:
+                print(keys.help, file=sys.stderr)
             threading.Thread(target=_follow_keys, args=(keys, learning), daemon=True).start()
         began = time.monotonic()
         try:
@@ -129,9 +145,20 @@ def parse_label(line: str) -> LabelRequest:
         raise SourceError(f"a label has the keys label, number or stamp_s, and teach; got {line[:200]!r}")
     if number is not None and type(number) is not int:
         raise SourceError(f"the number of an input must be whole; got {number!r}")
-    if stamp_s is not None and not (type(stamp_s) in (int, float) and math.isfinite(stamp_s)):
+    if stamp_s is not None and not (type(stamp_s) in (int, float) and -_LONG_S < stamp_s < _LONG_S):
         raise SourceError(f"the stamp of an input must be a number of seconds; got {stamp_s!r}")
     return LabelRequest(label, number, stamp_s, teach)
+
+
+def _smoothing(args: argparse.Namespace) -> Optional[DecisionFilter]:
+    if args.smooth <= 0:
+        return None
+    return DecisionFilter(args.smooth, args.smooth_by, most_outlier=args.unknown)
+
+
+def _viewed(args: argparse.Namespace) -> bool:
+    """A view is for a terminal: piped or under a supervisor the records are written as ever."""
+    return bool(args.view) and sys.stdout.isatty()
 
 
 def _window(args: argparse.Namespace, session: Session) -> Optional[WindowSpec]:
@@ -156,6 +183,8 @@ def _window(args: argparse.Namespace, session: Session) -> Optional[WindowSpec]:
 
 
 def _follow_lines(listen: Any) -> None:
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # a line that is no text must not end the thread
     for line in sys.stdin:
         if line.strip():
             listen(line.strip())

@@ -35,6 +35,10 @@ class Input:
     label: Optional[str] = None
 
 
+# What Python keeps of an Input beside its numbers: a day of small vectors would be mostly this.
+_BESIDES_BYTES = 600
+
+
 class Memory:
     """The newest inputs, at most `most_bytes` of them, to be found by number or stamp. Safe to use from threads."""
 
@@ -47,18 +51,20 @@ class Memory:
         """Remember one; the oldest give way."""
         with self._lock:
             self._inputs.append(item)
-            self._bytes += item.data.nbytes
+            self._bytes += item.data.nbytes + _BESIDES_BYTES
             while self._bytes > self._most_bytes and len(self._inputs) > 1:
-                self._bytes -= self._inputs.popleft().data.nbytes
+                self._bytes -= self._inputs.popleft().data.nbytes + _BESIDES_BYTES
 
     def find(self, number: Optional[int] = None, stamp_s: Optional[float] = None) -> Optional[Input]:
         """The input of that number, or the newest that holds that moment; without either the newest of all."""
         with self._lock:
-            if number is not None:
-                return next((item for item in reversed(self._inputs) if item.number == number), None)
-            if stamp_s is not None:
-                return next((item for item in reversed(self._inputs) if item.start_s <= stamp_s <= item.stamp_s), None)
-            return self._inputs[-1] if self._inputs else None
+            if number is None and stamp_s is None:
+                return self._inputs[-1] if self._inputs else None
+            inputs = list(self._inputs)  # searched outside of the lock, which the loop wants
+        if number is not None:
+            return next((item for item in reversed(inputs) if item.number == number), None)
+        assert stamp_s is not None
+        return next((item for item in reversed(inputs) if item.start_s <= stamp_s <= item.stamp_s), None)
 
 
 def inputs_of(about: About, preprocess: Preprocess, window: Optional[WindowSpec] = None) -> Cutter:

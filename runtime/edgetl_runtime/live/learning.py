@@ -86,7 +86,7 @@ class LearningThread:
 
     def _run(self) -> None:
         while True:
-            self.paused = next((reason for gate in self._gates if (reason := gate.reason())), "")
+            self.paused = self._pause()
             if self.paused and not self._closing.is_set():
                 self._closing.wait(_POLL_S)
                 continue
@@ -104,6 +104,13 @@ class LearningThread:
             except Exception:  # the thread must outlive whatever one label does
                 logger.exception("a label could not be learnt")
                 self._refused(request, item, "an error that is in the log")
+
+    def _pause(self) -> str:
+        try:
+            return next((reason for gate in self._gates if (reason := gate.reason())), "")
+        except Exception:  # as above
+            logger.exception("whether learning must wait could not be found out; it goes on")
+            return ""
 
     def _learn(self, request: LabelRequest, item: Input) -> None:
         began = time.perf_counter()
@@ -123,4 +130,3 @@ class LearningThread:
     def _refused(self, request: LabelRequest, item: Optional[Input], reason: str) -> None:
         number = item.number if item is not None else request.number
         self._tell({"kind": "refused", "number": number, "label": request.label, "reason": reason})
-

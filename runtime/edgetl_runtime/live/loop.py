@@ -20,6 +20,7 @@ __all__ = ["Loop"]
 logger = logging.getLogger(__name__)
 
 _MOST_BEHIND = 4
+_MOST_TOLD = 1000
 _BEST = 5
 _POLL_S = 0.1
 
@@ -36,7 +37,7 @@ class Loop:
         session: Session,
         source: Source,
         cut: Cutter,
-        sinks: Sequence[Sink],
+        sinks: Sequence[Sink] = (),
         *,
         memory: Optional[Memory] = None,
         smooth: Optional[DecisionFilter] = None,
@@ -49,11 +50,18 @@ class Loop:
         self._told: Deque[Dict[str, Any]] = collections.deque()  # by other threads, written in this one
         self._health_every_s, self._health_s, self._state = health_every_s, float("-inf"), ""
         self._stopping = False
-        self.predicted = self.skipped = self.unusable = 0
+        self.predicted = self.skipped = self.unusable = self.untold = 0
+
+    def add_sink(self, sink: Sink) -> None:
+        """One more that takes the records; before `run`."""
+        self._sinks.append(sink)
 
     def tell(self, record: Dict[str, Any]) -> None:
-        """Have a record written by the loop; from any thread."""
-        self._told.append(record)
+        """Have a record written by the loop; from any thread. Of too many at once refusals are only counted."""
+        if len(self._told) >= _MOST_TOLD and record.get("kind") == "refused":
+            self.untold += 1
+        else:
+            self._told.append(record)
 
     def stop(self) -> None:
         """End after the current step; from any thread or signal handler."""
@@ -61,9 +69,7 @@ class Loop:
 
     def leftover(self) -> List[Dict[str, Any]]:
         """What was told after the loop had ended."""
-        records = list(self._told)
-        self._told.clear()
-        return records
+        return [self._told.popleft() for _ in range(len(self._told))]
 
     def run(self) -> None:
         """Until the source ends or `stop`; raises SourceError and EngineError, which end it."""
@@ -133,12 +139,13 @@ class Loop:
             {
                 "kind": "health", "state": health.state, "faults": list(health.faults), "rate_hz": health.rate_hz,
                 "samples": health.samples, "drops": dict(health.drops), "predicted": self.predicted,
-                "skipped": self.skipped, "unusable": self.unusable,
+                "skipped": self.skipped, "unusable": self.unusable, "untold": self.untold,
+                "unwritten": sum(sink.lost for sink in self._sinks),
             }
         )  # fmt: skip
 
     def _write_told(self) -> None:
-        while self._told:
+        for _ in range(len(self._told)):  # not what comes meanwhile: who asks fast must not hold up a prediction
             self._write(self._told.popleft())
 
     def _write(self, record: Dict[str, Any]) -> None:

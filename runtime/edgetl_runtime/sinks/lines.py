@@ -31,25 +31,19 @@ class Lines:
 
     def __init__(self, stream: TextIO, owned: bool = True) -> None:
         self._stream: Optional[TextIO] = stream
-        self._owned, self._failed = owned, False
+        self._owned, self.lost = owned, 0
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Write one line; a reader that went away raises BrokenPipeError, a full disk is said once."""
-        if self._stream is None:
-            return
-        try:
+        """Write one line; raises OSError where it cannot be."""
+        if self._stream is not None:
             self._stream.write(line_of(record))
             self._stream.flush()
-            self._failed = False
-        except BrokenPipeError:
-            raise
-        except (OSError, ValueError) as error:
-            if not self._failed:
-                logger.error("a record could not be written: %s", error)
-            self._failed = True
 
     def close(self) -> None:
         """Close the file; harmless when repeated."""
         stream, self._stream = self._stream, None
         if stream is not None and self._owned:
-            stream.close()
+            try:
+                stream.close()
+            except OSError as error:  # what could not be flushed was lost before
+                logger.debug("%s: %s", stream.name, error)

@@ -19,6 +19,7 @@ from mcap_ros2.writer import Writer as RosWriter
 from PIL import Image
 
 from edgetl_runtime.errors import SourceError
+from edgetl_runtime.sinks.vision_fields import HEADER
 from edgetl_runtime.sources import About, Sample
 
 __all__ = ["Recorder"]
@@ -28,10 +29,7 @@ logger = logging.getLogger(__name__)
 _CHUNK_S = 0.3
 _SYNC_S = 0.25
 _LARGEST_CHUNK = 1 << 20
-_IMAGE = (
-    "std_msgs/Header header\nstring format\nuint8[] data\n"
-    "================\nMSG: std_msgs/Header\nbuiltin_interfaces/Time stamp\nstring frame_id\n"
-)
+_IMAGE = f"std_msgs/Header header\nstring format\nuint8[] data\n{HEADER}"
 
 
 class Recorder:

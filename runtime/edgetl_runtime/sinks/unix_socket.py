@@ -13,12 +13,13 @@ import selectors
 import socket
 import stat
 import threading
+import time
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional
 
 from edgetl_runtime.errors import SourceError
-from edgetl_runtime.sinks import Listener
 from edgetl_runtime.sinks.encoding import line_of
+from edgetl_runtime.sinks.sink import Listener
 from edgetl_runtime.sources import Uri
 
 __all__ = ["UnixSocket", "load"]
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_CLIENTS = 16
 _LONGEST_LINE = 4096
+_POLL_S = 0.1
 
 
 def load(uri: Uri, listener: Optional[Listener]) -> UnixSocket:
@@ -37,6 +39,8 @@ def load(uri: Uri, listener: Optional[Listener]) -> UnixSocket:
 
 class UnixSocket:
     """Only the owner of the process may connect (mode 0600)."""
+
+    lost = 0  # who does not keep up is let go, and knows it
 
     def __init__(self, path: Path, listener: Optional[Listener] = None) -> None:
         self._path, self._listener = path, listener
@@ -102,7 +106,9 @@ class UnixSocket:
     def _accept(self) -> None:
         try:
             client, _ = self._server.accept()
-        except OSError:
+        except OSError as error:
+            logger.debug("nobody could be let in: %s", error)
+            time.sleep(_POLL_S)  # out of file handles, say: the one who knocks goes on knocking
             return
         with self._lock:
             if len(self._clients) >= _MOST_CLIENTS:
@@ -128,7 +134,10 @@ class UnixSocket:
                 self._drop(client)
         for line in lines:
             if self._listener is not None and line.strip():
-                self._listener(line.decode("utf-8", "replace").strip())
+                try:
+                    self._listener(line.decode("utf-8", "replace").strip())
+                except Exception:  # this thread must outlive whatever one line does
+                    logger.exception("a line from a client could not be taken")
 
     def _drop(self, client: socket.socket) -> None:
         if client in self._clients:

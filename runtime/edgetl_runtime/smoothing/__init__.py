@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgetl_runtime.smoothing.decisions import Decision, DecisionFilter
+from edgetl_runtime.smoothing.decisions import MODES, Decision, DecisionFilter
 from edgetl_runtime.smoothing.thinning import RateLimit, Thinner
 
-__all__ = ["Decision", "DecisionFilter", "RateLimit", "Thinner"]
+__all__ = ["MODES", "Decision", "DecisionFilter", "RateLimit", "Thinner"]

@@ -9,9 +9,9 @@ from typing import Deque, Dict, Mapping, Optional, Tuple
 
 from edgetl_runtime.types import Label
 
-__all__ = ["Decision", "DecisionFilter"]
+__all__ = ["MODES", "Decision", "DecisionFilter"]
 
-_MODES = ("exponential", "vote")
+MODES = ("exponential", "vote")
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class DecisionFilter:
         leave: float = 0.4,
         most_outlier: Optional[float] = None,
     ) -> None:
-        if mode not in _MODES:
-            raise ValueError(f"mode must be one of {_MODES}; got {mode!r}")
+        if mode not in MODES:
+            raise ValueError(f"mode must be one of {MODES}; got {mode!r}")
         if not (memory_s > 0 and math.isfinite(memory_s)):
             raise ValueError(f"memory_s must be a number of seconds above 0; got {memory_s!r}")
         if not 0.0 < leave <= enter <= 1.0:

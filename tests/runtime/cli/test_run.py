@@ -123,6 +123,7 @@ def test_a_label_is_text_or_json(line: str, request_: LabelRequest) -> None:
 @pytest.mark.parametrize(
     "line",
     ['{"label": 3}', "{}", '{"label": "a", "number": "1"}', '{"label": "a", "stamp_s": NaN}', "{", '{"a": ' * 10_000,
+     '{"label": "a", "stamp_s": ' + "9" * 400 + "}",
      '{"label": "a", "colour": 1}', '{"label": "a", "teach": 1}', '{"label": "a", "number": true}'],
 )  # fmt: skip
 def test_a_senseless_label_is_refused(line: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from edgetl_runtime.errors import SourceError
@@ -71,9 +73,21 @@ def test_late_labels_find_their_input_by_number_moment_or_as_the_newest() -> Non
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    memory = Memory(most_bytes=1000)
+    memory = Memory(most_bytes=4000)
     for number in range(100):
-        memory.keep(Input(number, np.zeros(25), 0.0, 0.0))  # 200 bytes each
+        memory.keep(Input(number, np.zeros(25), 0.0, 0.0))  # 200 bytes each, and 600 of Python's
     assert memory.find(number=94) is None and memory.find(number=95) is not None
     memory.keep(Input(100, np.zeros(10_000), 0.0, 0.0))  # the newest always
     assert memory.find().number == 100 and memory.find(number=99) is None  # type: ignore[union-attr]
+
+
+def test_many_small_inputs_take_no_more_memory_than_they_may() -> None:
+    """A day of vectors: what Python keeps of each counts too."""
+    memory = Memory(most_bytes=8 << 20)
+    tracemalloc.start()
+    for number in range(30_000):
+        memory.keep(Input(number, np.full(3, float(number)), float(number), float(number)))
+    used_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert used_bytes < 10 << 20
+    assert memory.find(stamp_s=29_000.0) is not None and memory.find(number=29_000) is not None

@@ -24,6 +24,8 @@ COUNT = 60
 class Kept:
     """A sink that keeps what it was given."""
 
+    lost = 0
+
     def __init__(self) -> None:
         self.records: List[Dict[str, Any]] = []
 
@@ -133,6 +135,19 @@ def test_the_same_view_again_is_not_learnt_and_a_flood_of_labels_is_held_back(se
     assert len(kept.of("learnt")) == 5 and len(kept.of("refused")) == 15
 
 
+def test_who_asks_senselessly_fast_holds_no_prediction_up_and_fills_no_memory(session: Session) -> None:
+    kept = Kept()
+    with recorded() as source:
+        loop = Loop(session, source, inputs_of(source.about, session.takes), [kept])
+        for number in range(5000):
+            loop.tell({"kind": "refused", "number": number, "label": "x", "reason": "senseless"})
+        loop.tell({"kind": "learnt", "number": 1, "label": "x", "id": 1})
+        loop.run()
+    assert len(kept.of("prediction")) == COUNT
+    assert len(kept.of("refused")) == 1000 and len(kept.of("learnt")) == 1  # what was learnt is always said
+    assert loop.untold == 4000
+
+
 class Gate:
     def __init__(self) -> None:
         self.hot = "the board is hot"
@@ -154,6 +169,21 @@ def test_heat_pauses_learning_and_never_a_prediction(session: Session) -> None:
         assert len(kept.of("prediction")) == 21 and not session.samples()
         gate.hot = ""
         assert wait_for(lambda: session.samples())
+        learning.close()
+
+
+def test_a_gate_that_fails_does_not_end_learning(session: Session, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def reason(self) -> str:
+            raise OSError("sysfs is gone")
+
+    kept, memory = Kept(), Memory()
+    with recorded() as source:
+        loop = Loop(session, source, inputs_of(source.about, session.takes), [kept], memory=memory)
+        learning = LearningThread(session, memory, loop.tell, gates=[Broken()])
+        loop.step()
+        learning.ask(LabelRequest("eleven"))
+        assert wait_for(session.samples)
         learning.close()
 
 

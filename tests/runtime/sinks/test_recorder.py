@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import pytest
 from edgetl_runtime.cli import main
 from edgetl_runtime.errors import SourceError
 from edgetl_runtime.sources import About, Sample, open_source
+from PIL import Image
 
 recorder = pytest.importorskip("edgetl_runtime.sinks.recorder", reason="mcap is not installed")
 
@@ -58,6 +60,17 @@ def test_frames_come_back_losslessly_or_nearly(tmp_path: Path) -> None:
     with open_source(tmp_path / "b.mcap") as source:
         near = [np.abs(s.data.astype(int) - f).max() for s, f in zip(source, smooth)]
     assert len(near) == 10 and max(near) <= 12
+
+
+def test_the_reference_library_reads_recorded_frames(tmp_path: Path) -> None:
+    highlevel = pytest.importorskip("rosbags.highlevel", reason="rosbags is not installed")
+    frames = [np.random.default_rng(n).integers(0, 256, (6, 5, 3), dtype=np.uint8) for n in range(3)]
+    record(tmp_path / "a.mcap", CAMERA, [Sample(f, 12.5 + n / 30) for n, f in enumerate(frames)], lossless=True)
+    with highlevel.AnyReader([tmp_path / "a.mcap"]) as bag:
+        found = [bag.deserialize(data, connection.msgtype) for connection, _, data in bag.messages()]
+    assert [message.header.stamp.sec for message in found] == [12] * 3 and found[0].format == "png"
+    for message, frame in zip(found, frames):
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(message.data.tobytes()))), frame)
 
 
 @pytest.mark.parametrize("rate_hz", [1.0, 10.0, 100.0, 1000.0])

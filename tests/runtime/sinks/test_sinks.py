@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import signal
 import socket
 import stat
 import time
@@ -51,7 +52,8 @@ def test_a_full_disk_is_said_once_and_does_not_end_the_loop(caplog: pytest.LogCa
     sink = open_sink("file:///dev/full")
     for _ in range(5):
         sink.write(PREDICTION)
-    assert caplog.text.count("could not be written") == 1
+    sink.close()
+    assert caplog.text.count("No space left on device") == 1 and sink.lost == 5
 
 
 @pytest.mark.parametrize(
@@ -127,6 +129,46 @@ def test_a_line_without_an_end_and_a_crowd_are_refused(tmp_path: Path) -> None:
     sink.close()
 
 
+def test_a_line_that_fails_ends_no_one_s_hearing(tmp_path: Path) -> None:
+    path, heard = tmp_path / "edgetl.sock", []  # type: ignore[var-annotated]
+
+    def listen(line: str) -> None:
+        heard.append(line)
+        raise OverflowError(line)
+
+    sink = open_sink(f"unix://{path}", listen)
+    with connected(path) as client:
+        client.sendall(b"a\nb\n")
+        assert wait_for(lambda: heard == ["a", "b"])
+    with connected(path) as client:  # and others are still let in
+        client.sendall(b"c\n")
+        assert wait_for(lambda: heard == ["a", "b", "c"])
+    sink.close()
+
+
+def test_a_disk_that_fills_up_ends_a_recording_and_no_prediction(tmp_path: Path) -> None:
+    pytest.importorskip("mcap_ros2", reason="mcap-ros2-support is not installed")
+    import resource
+
+    path = tmp_path / "day.mcap"
+    sink, before = open_sink(f"mcap://{path}"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, before[1]))
+    try:
+        for number in range(400):
+            sink.write({**PREDICTION, "number": number})
+        sink.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, previous)
+    assert 0 < sink.lost < 400
+    from edgetl_runtime.sources.mcap_feed import raw_messages
+
+    with path.open("rb") as stream:
+        found = [message.topic for message in raw_messages(stream, {})]
+    assert 20 < found.count("/classification") <= 400 - sink.lost + 1
+
+
 def _gone(client: socket.socket) -> bool:
     client.setblocking(False)
     try:
@@ -180,4 +222,4 @@ def test_decisions_in_mcap_are_vision_messages_with_the_generation(tmp_path: Pat
 
 
 def test_every_sink_is_in_the_table() -> None:
-    assert set(SINKS) == {"file", "mcap", "stdout", "unix"}
+    assert set(SINKS) == {"file", "mcap", "mqtt", "mqtts", "ros2", "stdout", "unix"}
