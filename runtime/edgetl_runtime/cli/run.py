@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="decide by probabilities that fade, or by counting winners (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--unknown", type=float, metavar="OUTLIER", help="decide nothing beyond this outlier score")
+    parser.add_argument("--no-observe", action="store_true", help="keep nothing that is unlabelled: no word of drift")
     parser.add_argument("--labels-per-s", type=float, default=5.0, metavar="N", help="at most so many are learnt")
     parser.add_argument("--thin", type=float, metavar="DISTANCE", help="leave out near-duplicates of what was learnt")
     parser.add_argument("--remember-mb", type=int, default=64, help="of inputs, for labels that come late")
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         memory = Memory(args.remember_mb << 20)
         loop = Loop(
             session, source, inputs_of(source.about, session.takes, _window(args, session)),
-            memory=memory, smooth=_smoothing(args), watchdog=Watchdog(),
+            memory=memory, smooth=_smoothing(args), watchdog=Watchdog(), observe=not args.no_observe,
         )  # fmt: skip
         learning = LearningThread(
             session, memory, loop.tell, source=args.name or source.about.name, gates=[HeatGate()],

@@ -34,6 +34,7 @@ class Facts:
         self.latencies_ms: Deque[float] = collections.deque(maxlen=_KEPT)
         self.ages_ms: Deque[float] = collections.deque(maxlen=_KEPT)
         self.at_s: Deque[float] = collections.deque(maxlen=_KEPT)
+        self.drift = ""
         self.learnt = self.refused = 0
         self.why = ""
 
@@ -49,6 +50,8 @@ class Facts:
                 self.ages_ms.append(record["age_ms"])
         elif kind == "health":
             self.health = dict(record)
+        elif kind == "drift":
+            self.drift = str(record["words"])
         elif kind == "learnt":
             self.learnt, self.why = self.learnt + 1, f"learnt {record['label']}"
         elif kind == "refused":
@@ -67,7 +70,8 @@ class Facts:
             ("rate", f"{health.rate_hz:.1f} Hz of samples, {self._rate_hz():.1f} predictions a second"),
             ("drops", ", ".join(f"{count} {reason}" for reason, count in sorted(lost.items())) or "none"),
             ("class", self._answer()),
-            ("outlier", f"{_sparks(self.outliers)} {said.get('outlier', 0.0):.1f}" + self._drift()),
+            ("outlier", f"{_sparks(self.outliers)} {said.get('outlier', 0.0):.1f}" + self._course()),
+            ("drift", self.drift or "nothing looked at yet"),
             ("generation", f"{said.get('generation', '-')}    learnt {self.learnt}, refused {self.refused}"),
             ("latency", f"{_middle(self.latencies_ms)} of the model"),
         ]
@@ -95,7 +99,7 @@ class Facts:
             return best
         return f"{said['decision'] if said['decision'] is not None else said['reason']}    now {best}"
 
-    def _drift(self) -> str:
+    def _course(self) -> str:
         """How the newest eighth of the outlier scores lies to the rest."""
         scores = list(self.outliers)
         if len(scores) < 32:

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_WAITING = 256
 _POLL_S = 0.1
+_DRIFT_EVERY_S = 10.0
 Tell = Callable[[Dict[str, Any]], None]
 
 
@@ -38,7 +39,8 @@ class LearningThread:
     """Learns what is asked for and tells how it went: a record "learnt" (durable by then) or "refused" a request.
 
     Refused is a label for an input that is forgotten, doubtful or as one learnt before, and what comes faster than
-    the rate limit. While a gate has a reason, requests wait.
+    the rate limit. While a gate has a reason, requests wait. What the session finds of drift is told when it changes:
+    a record "drift".
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class LearningThread:
         self._requests: queue.Queue[Any] = queue.Queue(_MOST_WAITING)
         self._closing = threading.Event()
         self.paused = ""
+        self._drift, self._looked_s = "", time.monotonic()
         self._thread = threading.Thread(target=self._run, name="edgetl learning", daemon=True)
         self._thread.start()
 
@@ -95,6 +98,7 @@ class LearningThread:
             except queue.Empty:
                 if self._closing.is_set():
                     return
+                self._say_drift()
                 continue
             if self.paused:
                 self._refused(request, item, self.paused)
@@ -105,10 +109,25 @@ class LearningThread:
                 logger.exception("a label could not be learnt")
                 self._refused(request, item, "an error that is in the log")
 
+    def _say_drift(self) -> None:
+        """Here and not in the loop: the session's lock may have to be waited for."""
+        if time.monotonic() - self._looked_s < _DRIFT_EVERY_S:
+            return
+        self._looked_s = time.monotonic()
+        try:
+            drift = self._session.status()["drift"]
+        except Exception:  # as below
+            logger.exception("what the session found of drift could not be asked for")
+            return
+        words = str(drift["words"])
+        if words != self._drift:
+            self._drift = words
+            self._tell({"kind": "drift", "drift": drift["kind"], "words": words, "why": drift["why"]})
+
     def _pause(self) -> str:
         try:
             return next((reason for gate in self._gates if (reason := gate.reason())), "")
-        except Exception:  # as above
+        except Exception:  # as below
             logger.exception("whether learning must wait could not be found out; it goes on")
             return ""
 

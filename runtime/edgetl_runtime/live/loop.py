@@ -29,7 +29,8 @@ class Loop:
     """Predicts what a source gives and writes a record an input: `kind` "prediction"; and "health" when it changes.
 
     A live source that gives more than can be predicted is followed at its newest: inputs that would be answered late
-    are left out and counted in `skipped`. Of a recording every input is predicted.
+    are left out and counted in `skipped`. Of a recording every input is predicted. With `observe` what nobody doubts is
+    also evidence of drift: see Session.observe.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class Loop:
         memory: Optional[Memory] = None,
         smooth: Optional[DecisionFilter] = None,
         watchdog: Optional[Watchdog] = None,
+        observe: bool = False,
         health_every_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._session, self._source, self._cut, self._sinks = session, source, cut, list(sinks)
         self._memory, self._smooth, self._watchdog, self._clock = memory, smooth, watchdog, clock
+        self._observe = observe
         self._told: Deque[Dict[str, Any]] = collections.deque()  # by other threads, written in this one
         self._health_every_s, self._health_s, self._state = health_every_s, float("-inf"), ""
         self._stopping = False
@@ -103,7 +106,9 @@ class Loop:
         if self._memory is not None:
             self._memory.keep(item)
         try:
-            prediction = self._session.predict(item.data)
+            prediction = self._session.predict(
+                item.data, observe=self._observe and not item.doubt, stamp_s=item.stamp_s
+            )
         except SampleError as error:
             self.unusable += 1
             logger.debug("input %d cannot be used: %s", item.number, error)

@@ -39,6 +39,7 @@ def test_it_says_rate_latency_class_outlier_generation_drops_and_health() -> Non
     for number in range(40):
         facts.take({**PREDICTION, "outlier": 3.0 + (number >= 35) * 4})
     facts.take(HEALTH)
+    facts.take({"kind": "drift", "drift": "scale", "words": "the features are scaled", "why": ""})
     facts.take({"kind": "learnt", "number": 3, "label": "plate", "id": 1})
     rows = dict(facts.rows(SICK, ""))
     assert rows["source"] == "unplugged (constant), nothing for 12 s    camera"
@@ -48,6 +49,7 @@ def test_it_says_rate_latency_class_outlier_generation_drops_and_health() -> Non
     assert "median 7.0, before 3.0" in rows["outlier"]
     assert rows["generation"] == "4    learnt 1, refused 0"
     assert rows["latency"] == "p50 4.0 ms, p99 4.0 ms of the model, p50 9.0 ms, p99 9.0 ms from sample to answer"
+    assert rows["drift"] == "the features are scaled"
     assert rows["newest"] == "learnt plate"
     assert dict(facts.rows(SICK, "the board is hot"))["waiting"] == "learning waits: the board is hot"
 

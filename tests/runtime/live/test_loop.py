@@ -148,6 +148,15 @@ def test_who_asks_senselessly_fast_holds_no_prediction_up_and_fills_no_memory(se
     assert loop.untold == 4000
 
 
+def test_what_is_seen_without_labels_is_observed_and_a_doubtful_sensor_is_not(session: Session) -> None:
+    for rates, least, most in ((None, 5, 7), ({"black": 1.0}, 0, 1)):  # one a second, of six seconds
+        before = session.status()["drift"]["kept"]
+        with recorded(rates) as source:
+            cut = inputs_of(source.about, session.takes)
+            Loop(session, source, cut, [Kept()], observe=True).run()
+        assert least <= session.status()["drift"]["kept"] - before <= most
+
+
 class Gate:
     def __init__(self) -> None:
         self.hot = "the board is hot"
