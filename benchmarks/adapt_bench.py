@@ -5,7 +5,8 @@
 The published figures of SKADA need the package `skada` (with POT), the comparison with river `river`: where they
 are not installed these parts say so and how to get them. Accuracy is in %, a gain in points. "n labels" are n
 samples of the target with labels, which choose between the head that answers and the challengers that the
-diagnosis allows; nothing is trained on them.
+diagnosis allows; nothing is trained on them. "n questions" are n of those samples on which a challenger disagrees
+with the head that answers, as `Session.questions` chooses them: the others tell heads not apart.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ def real(rows: Rows) -> dict[str, Any]:
 
 def summary(protocol: str, runs: dict[str, list[Judged]], rows: Rows) -> dict[str, Any]:
     alone = [method for method in next(iter(runs.values()))[0].test if method not in ("source", "oracle")]
-    chain = [f"diagnosis + {count} labels" for count in LABELS] + [f"diagnosis + guard, {LABELS[-1]} labels"]
+    chain = [key for kind in ("labels", "questions") for key in (
+        *(f"diagnosis + {count} {kind}" for count in LABELS), f"diagnosis + guard, {LABELS[-1]} {kind}",
+    )]  # fmt: skip
     result: dict[str, Any] = {}
     for name, found in runs.items():
         source = 100.0 * float(np.mean([one.test["source"].mean() for one in found]))
@@ -106,17 +109,17 @@ def summary(protocol: str, runs: dict[str, list[Judged]], rows: Rows) -> dict[st
 
 
 def chosen_gains(one: Judged) -> dict[str, list[float]]:
-    """Gains on the test of what goes live, by the labels of DRAWS draws from the pool."""
+    """Gains on the test of what goes live, by the labels of DRAWS draws from the pool: any, or those worth asking."""
     rng = np.random.default_rng(one.seed)
     found: dict[str, list[float]] = {}
     for turn in range(DRAWS):
         for count in LABELS:
-            drawn = one.drawn(count, rng)
-            key = f"diagnosis + {count} labels"
-            found.setdefault(key, []).append(one.gain(one.on_trial(drawn, one.candidates)))
-            if count == LABELS[-1] and turn < DRAWS // 4:
-                key = f"diagnosis + guard, {count} labels"
-                found.setdefault(key, []).append(one.gain(one.guarded(drawn, one.candidates)))
+            for kind, drawn in (("labels", one.drawn(count, rng)), ("questions", one.asked(count, rng))):
+                key = f"diagnosis + {count} {kind}"
+                found.setdefault(key, []).append(one.gain(one.on_trial(drawn, one.candidates)))
+                if count == LABELS[-1] and turn < DRAWS // 4:
+                    key = f"diagnosis + guard, {count} {kind}"
+                    found.setdefault(key, []).append(one.gain(one.guarded(drawn, one.candidates)))
     return found
 
 
@@ -133,7 +136,7 @@ def print_domains(protocol: str, result: dict[str, Any], methods: list[str]) -> 
             shown = f"{value['gain']:+.1f} {value['worst domain']:+.1f} {value['worse by more than a point %']:.0f}%"
             cells.append(f"{shown:>20s}")
         print(f"{method:34s}" + "".join(cells))
-    for method in methods[-3:]:
+    for method in methods[-6:]:
         share = {
             name: round(100 * entry["methods"][method]["gain"] / entry["best"]) if entry["best"] > 0.5 else None
             for name, entry in result.items()

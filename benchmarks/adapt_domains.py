@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from edgetl_runtime.adapt.choosing import chosen
 from edgetl_runtime.drift import Reference, diagnose
 from edgetl_runtime.guard import Guard, Trial
 from edgetl_runtime.heads import fit_head, random_layer
+from edgetl_runtime.observing.contenders import best_proven
 from edgetl_runtime.statistics import Statistics
 
 from benchmarks import fewshot_data
@@ -102,7 +103,8 @@ def random_situation(shift: Shift, plain: Situation, seed: int) -> Situation:
 
 @dataclass(frozen=True)
 class Judged:
-    """One run of one domain: where each method is right on the pool and on the test, and what was diagnosed."""
+    """One run of one domain: where each method is right on the pool and on the test, what was diagnosed, and what the
+    source head and the candidates say of the pool."""
 
     set: str
     domain: str
@@ -112,7 +114,7 @@ class Judged:
     pool: dict[str, np.ndarray]
     test: dict[str, np.ndarray]
     pool_labels: np.ndarray
-    answers: np.ndarray
+    said: dict[str, np.ndarray]
 
     def gain(self, method: str) -> float:
         return 100.0 * float(self.test[method].mean() - self.test["source"].mean())
@@ -120,23 +122,32 @@ class Judged:
     def drawn(self, count: int, rng: np.random.Generator) -> np.ndarray:
         return rng.choice(len(self.pool_labels), min(count, len(self.pool_labels)), replace=False)
 
+    def asked(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """As `drawn`, of those on which a candidate disagrees with the source head: `Session.questions` asks these."""
+        disputed = np.zeros(len(self.pool_labels), bool)
+        for name in self.candidates:
+            disputed |= self.said[name] != self.said["source"]
+        return rng.permutation(np.flatnonzero(disputed))[:count]
+
     def on_trial(self, rows: np.ndarray, names: tuple[str, ...]) -> str:
         """What goes on trial by the labels of these pool samples."""
         winner = chosen(self.pool["source"][rows], {name: self.pool[name][rows] for name in names})
         return winner or "source"
 
     def guarded(self, rows: np.ndarray, names: tuple[str, ...]) -> str:
-        """What the guard of the sessions promotes after these pool samples, the most often right if several."""
-        best, most = "source", 0
-        live = self.pool["source"][rows].astype(float)
-        for name in names:
-            guard, right = Guard(), self.pool[name][rows].astype(float)
-            for label, old, new, answer in zip(self.pool_labels[rows], live, right, self.answers[rows], strict=True):
-                guard.add([Trial(int(label), 1.0 - old, 1.0 - new, 1.0 - old, answer=int(answer))])
-            ahead = int((right - live).sum())
-            if guard.judge().decision == "promote" and ahead > most:
-                best, most = name, ahead
-        return best
+        """What is live after these pool samples, by the rule of the sessions, which look after each of them."""
+        champion = "source"
+        guards = {name: Guard() for name in names}
+        for row in rows:
+            label, answer = int(self.pool_labels[row]), int(self.said["source"][row])
+            losses = {name: 1.0 - float(self.pool[name][row]) for name in ("source", *names)}
+            for name, guard in guards.items():
+                guard.add([Trial(label, losses[champion], losses[name], losses["source"], answer=answer)])
+            winner = best_proven(guards)
+            if winner is not None:
+                champion = winner
+                guards = {name: Guard() for name in ("source", *names) if name != champion}
+        return champion
 
 
 def judged(name: str, shift: Shift, seed: int, random: bool = True) -> Judged:
@@ -157,18 +168,17 @@ def judged(name: str, shift: Shift, seed: int, random: bool = True) -> Judged:
     right = {}
     for part, x, y in (("pool", shift.pool, shift.pool_labels), ("test", shift.test, shift.test_labels)):
         right[part] = {key: _right(head, x, y, key) for key, head in heads.items()}
-    answers = plain.head.predict(shift.pool)
+    said = {key: _said(heads[key], shift.pool, key) for key in ("source", *offered)}
     return Judged(
-        name, shift.name, seed, found.kind, tuple(offered), right["pool"], right["test"], shift.pool_labels, answers
+        name, shift.name, seed, found.kind, tuple(offered), right["pool"], right["test"], shift.pool_labels, said
     )
 
 
 def _right(head: Any, x: np.ndarray, y: np.ndarray, key: str) -> np.ndarray:
+    return _said(head, x, key) == y
+
+
+def _said(head: Any, x: np.ndarray, key: str) -> np.ndarray:
     if key not in ADAPTERS or not ADAPTERS[key].batchwise:
-        return head.predict(x) == y
-    return np.concatenate([head.predict(part) == labels for part, labels in _batches(x, y)])
-
-
-def _batches(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for start in range(0, len(x), BATCH):
-        yield x[start : start + BATCH], y[start : start + BATCH]
+        return np.asarray(head.predict(x))
+    return np.concatenate([head.predict(x[start : start + BATCH]) for start in range(0, len(x), BATCH)])

@@ -14,7 +14,7 @@ from edgetl_runtime.learner import Fitted
 from edgetl_runtime.observing.looking import Offer, Offers
 from edgetl_runtime.statistics import Statistics
 
-__all__ = ["Contenders", "Heard"]
+__all__ = ["Contenders", "Heard", "best_proven"]
 
 Heard = Dict[str, List[Trial]]
 
@@ -44,11 +44,27 @@ class _Contender:
         return sum(self.lately) > 0
 
 
+def best_proven(guards: Mapping[str, Guard]) -> Optional[str]:
+    """The adapter that is furthest ahead among those whose guard is sure; None unless all guards together are.
+
+    Of many that are no better one wins by luck sooner than one alone. The mean of their wealths is itself the wealth
+    of a bet that none of them is better, so it must be as large as that of one would have to be.
+    """
+    evidence = {name: guard.judge() for name, guard in guards.items()}
+    wealth = {name: verdict.evidence["wealth"]["better"] for name, verdict in evidence.items()}
+    best, most = None, 0.0
+    for name, verdict in evidence.items():
+        lead = float(verdict.evidence["ahead"] - verdict.evidence["behind"])
+        together = sum(wealth.values()) / len(wealth) >= 1.0 / guards[name].policy.promote
+        if verdict.decision in ("promote", "ask") and together and lead > most:
+            best, most = name, lead
+    return best
+
+
 class Contenders:
     """The challengers of one kind of shift. Evidence belongs to the adapter and stays when its head is made again.
 
-    One of m is better by luck m times as often as one alone, so its wealth must be m times as large; and it must be
-    ahead among the last samples too, as the live head goes on learning. There is no
+    It must be ahead among the last samples too, as the live head goes on learning (`best_proven`). There is no
     check on the source: the diagnosis says that the device is not there any more; the factory head goes on being
     compared with what is live, and takes over when it is better.
     """
@@ -128,22 +144,14 @@ class Contenders:
 
     def verdict(self) -> Optional[Tuple[str, Verdict]]:
         """The best challenger and what follows; None without any."""
-        best: Optional[Tuple[float, str, Verdict]] = None
-        for name, one in self._all.items():
-            verdict = one.guard.judge(alarms=one.offer.alarms)
-            evidence = verdict.evidence
-            sure = evidence["wealth"]["better"] >= len(self._all) / self._policy.promote
-            if verdict.decision not in ("promote", "ask") or not (sure and one.ahead_of_late):
-                continue
-            lead = float(evidence["ahead"] - evidence["behind"])
-            if best is None or lead > best[0]:
-                decision = "promote" if self._acts and verdict.decision == "promote" else "ask"
-                best = lead, name, Verdict(decision, self._said(name, verdict.reason), "adapted", evidence)
-        if best is not None:
-            return best[1], best[2]
         if not self._all:
             return None
-        name = max(self._all, key=lambda name: self._lead(name))
+        best = best_proven({name: one.guard for name, one in self._all.items()})
+        if best is not None and self._all[best].ahead_of_late:
+            said = self._all[best].guard.judge(alarms=self._all[best].offer.alarms)
+            decision = "promote" if self._acts and said.decision == "promote" else "ask"
+            return best, Verdict(decision, self._said(best, said.reason), "adapted", said.evidence)
+        name = max(self._all, key=self._lead)
         judged = self._evidence(name)["judged"]
         if judged:
             reason = self._all[name].guard.judge().reason
@@ -162,7 +170,7 @@ class Contenders:
                 {
                     "adapter": name, "samples": one.offer.samples, "changes": one.offer.changes,
                     "judged": evidence["judged"], "ahead": evidence["ahead"], "behind": evidence["behind"],
-                    "chance_of_error": min(1.0, len(self._all) / max(evidence["wealth"]["better"], 1e-9)),
+                    "chance_of_error": min(1.0, 1.0 / max(evidence["wealth"]["better"], 1e-9)),
                     "alarms": list(one.offer.alarms),
                 }
             )  # fmt: skip
