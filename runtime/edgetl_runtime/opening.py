@@ -79,8 +79,8 @@ def open_session(
 
     Another bundle than the installed one is on trial until its first answer: after three starts in a row that ended
     before one, the bundle before serves again, also in place of `bundle`. The same feature space keeps what was
-    learnt. Each other feature space has a state of its own in the folder, which serves again when its bundle is
-    opened again; a release of the same name learns there again from the samples that were kept. `reinstall` is a
+    learnt. Each other feature space has a state and a quota of its own in the folder, and serves again when its bundle
+    is opened again; a release of the same name learns there again from the samples that were kept. `reinstall` is a
     person's installation: the kept copy is read again in full, and a bundle that was gone back from gets another try.
     Only on purpose: `allow_downgrade` takes a signed bundle that is older than the newest of its name confirmed here,
     `any_device` one built for other boards; and where a release of other features cannot take over all that was

@@ -31,6 +31,7 @@ from edgetl_runtime.store import (
     open_space,
     open_store,
     peek,
+    remove_space,
     space_folder,
 )
 from edgetl_runtime.teaching.fitted import is_anchored
@@ -88,6 +89,7 @@ class States:
         self._name = active_space(folder)
         self.store = open_store(folder, read_only=read_only)
         self.origin: Optional[Store] = None
+        self._made: Optional[str] = None
 
     def follow(self) -> None:
         """Open the one that is in use now, if that is another."""
@@ -112,7 +114,7 @@ class States:
                 return
             if not leave and self._is_update(bundle):
                 self._ask(bundle)
-            name = new_space(self._folder)
+            self._made = name = new_space(self._folder)
         other = open_space(self._folder, name)
         self._name, self.origin, self.store = name, self.store, other
 
@@ -165,11 +167,13 @@ class States:
         if self.origin is not None:
             self.origin.insist(lambda: activate(self._folder, self._name))
             self.origin.close()
-            self.origin = None
+            self.origin = self._made = None
 
     def close(self) -> None:
-        """Release what is open."""
+        """Release what is open; a state that was made for a bundle which then was refused goes."""
         self.store.close()
+        if self._made is not None:
+            remove_space(self._folder, self._made)
         if self.origin is not None:
             self.origin.close()
 

@@ -69,7 +69,7 @@ def changed_bundle(
     return path
 
 
-def other_space(path: Path, name: str = "other", digit: str = "a", **fields: Any) -> Path:
+def other_space(path: Path, name: str = "other", digit: str = "a", members: Any = None, **fields: Any) -> Path:
     """A bundle that works, whose features mean something else: the same network after another crop."""
     from edgetl_runtime.bundle.members import HeadMember
     from edgetl_runtime.heads import load_head
@@ -83,7 +83,7 @@ def other_space(path: Path, name: str = "other", digit: str = "a", **fields: Any
     moved = HeadMember(source, member.head, member.options, factory)
     return changed_bundle(
         path,
-        {variant.head: moved.pack()},
+        {variant.head: moved.pack(), **(members or {})},
         name=name,
         variants=(dataclasses.replace(variant, feature_space=space),),
         **fields,

@@ -16,6 +16,7 @@ from edgetl_runtime.bundle import read_bundle
 from edgetl_runtime.cli import main
 from edgetl_runtime.errors import (
     BundleDowngradeError,
+    EdgetlError,
     FoldedSampleError,
     LearntLeftError,
     StateBusyError,
@@ -150,6 +151,17 @@ def test_so_many_extractors_and_no_more(device: Shop) -> None:
     with pytest.raises(StateError, match="--discard-learnt"):
         device.open(device.other("too-many", "e"))
     assert device.run(device.other("too-many", "e"), discard_learnt=True) == 1
+
+
+def test_a_bundle_that_is_refused_leaves_no_state_of_its_own(device: Shop) -> None:
+    device.teach(device.release(1), 0, 5)
+    wrong = golden.bundle().members["golden.safetensors"][:-4] + b"\0\0\x80\x40"
+    bad = device.other(members={"golden.safetensors": wrong})
+    before = sorted(device.state.rglob("*"))
+    with pytest.raises(EdgetlError):
+        device.open(bad)
+    assert sorted(device.state.rglob("*")) == before
+    assert device.run() == 1
 
 
 # -- updates with another extractor

@@ -16,6 +16,7 @@ from edgetl_runtime.store.spaces import (
     list_spaces,
     new_space,
     peek,
+    remove_space,
     space_folder,
     turn_of,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "open_space",
     "open_store",
     "peek",
+    "remove_space",
     "shed",
     "space_folder",
     "turn_of",

@@ -21,8 +21,8 @@ from edgetl_runtime.store.faults import SQLITE_ERRORS, state_os_error
 from edgetl_runtime.store.schema import STATE_FILE
 
 __all__ = [
-    "MOST_SPACES", "activate", "active_space", "list_spaces", "new_space", "noted_space", "peek", "root_of",
-    "space_folder", "turn_of",
+    "MOST_SPACES", "activate", "active_space", "list_spaces", "new_space", "noted_space", "peek",
+    "remove_space", "root_of", "space_folder", "turn_of",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def new_space(folder: Path) -> str:
     active = active_space(folder)
     for name in list_spaces(folder):
         if name and name != active and not turn_of(peek(space_folder(folder, name))):
-            shutil.rmtree(str(space_folder(folder, name)), ignore_errors=True)
+            remove_space(folder, name)
     names = list_spaces(folder)
     if len(names) >= MOST_SPACES:
         raise StateError(
@@ -101,6 +101,13 @@ def new_space(folder: Path) -> str:
             " (--state), or give up what the bundle in use has learnt (edgetl-runtime install --discard-learnt)"
         )
     return str(max([int(name) for name in names if name] + [1]) + 1)
+
+
+def remove_space(folder: Path, name: str) -> None:
+    """Remove a state that was never in use, as far as that is possible."""
+    shutil.rmtree(str(space_folder(folder, name)), ignore_errors=True)
+    with contextlib.suppress(OSError):  # the others are still there
+        (folder / _SPACES).rmdir()
 
 
 def peek(folder: Path) -> Dict[str, str]:
