@@ -4,7 +4,7 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.10 python3; do $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 
 # Each is benchmarks/NAME.py (dashes become underscores); it prints its figures and writes build/evidence/NAME.json.
-EVIDENCE := extractors engines engine-cost preprocess bench own-data bad-input exactness bench-heads fewshot steering attacks fuzz serial-noise hot-swap adapt-bench guard quantization robot-day live reliability data-check
+EVIDENCE := extractors engines engine-cost preprocess bench own-data bad-input exactness bench-heads fewshot steering attacks fuzz serial-noise hot-swap adapt-bench guard quantization robot-day camera-day recordings live reliability data-check
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -52,6 +52,8 @@ attacks:    ## hostile bundles: refused, by which error, and what they could ope
 fuzz:       ## every parser of foreign bytes, HOURS=0.05 each, by atheris where it is installed
 live:       ## 1 kHz motion and a camera in real time: CPU by stage, latency, drops
 robot-day:  ## a day on real motion: labels late and few, stalls, unplugs and kills on the way
+camera-day: ## a day before a camera: labels late and few, a covered lens, stalls, an unplug and kills
+recordings: ## real recordings beside the reference libraries: read, windowed, cut and damaged
 serial-noise: ## a noisy serial line: what comes out of a million damaged frames
 guard:      ## what the guard lets through, keeps back and sends back, on real shifts and under attack
 steering:   ## steering angle and throttle of a real drive, by the regression heads

@@ -1,12 +1,12 @@
 """`make camera-day`: a day with `edgetl-runtime run` on a camera, with everything that happens on a day.
 
 A bundle built from 50 products, of the photographs that its authors took for training, meets 15 of them in other shops
-and on other days, held up one after the other before a camera: 640x480, 12 frames a second, MJPEG over HTTP from another process, decoded by
-OpenCV's FFmpeg as of any network camera (there is no camera here, and no v4l2loopback). One photograph in four is
-labelled, three seconds late. On the way the stream stalls, the lens is covered, the camera is unplugged and the device
-is killed twice and starts again. It is lived with the guard on (the default) and with `--policy immediate`. Beside
-them: the factory head untouched, and an oracle that has the source and every label of the very photographs it is
-judged on.
+and on other days, held up one after the other before a camera: 640x480, 12 frames a second, MJPEG over HTTP from
+another process, decoded by OpenCV's FFmpeg as of any network camera (there is no camera here, and no v4l2loopback). One
+photograph in four is labelled, three seconds late. On the way the stream stalls, the lens is covered, the camera is
+unplugged and the device is killed twice and starts again. It is lived with the guard on (the default) and with
+`--policy immediate`. Beside them: the factory head untouched, and an oracle that has the source and every label of the
+very photographs it is judged on.
 """
 
 from __future__ import annotations
