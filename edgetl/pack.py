@@ -88,6 +88,7 @@ def build(
     LabelError, BundleError; ValueError for a head that there is not.
     """
     from edgetl.backbones import extractor as open_extractor
+    from edgetl.backbones.windows import check_windows
     from edgetl.data import TargetDataset
     from edgetl.data import dataset as open_dataset
     from edgetl.export import export_onnx
@@ -96,6 +97,7 @@ def build(
     source = open_extractor(extractor) if isinstance(extractor, str) else extractor
     samples = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
     outputs = samples.outputs if isinstance(samples, TargetDataset) else ()
+    check_windows(source, samples)
     head = head or ("ridge" if outputs else "slda")
     # Whatever can be refused before the long work is refused here.
     if isinstance(samples, TargetDataset):

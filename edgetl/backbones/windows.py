@@ -20,14 +20,15 @@ from edgetl.backbones.module import from_module, network_example
 from edgetl.backbones.request import Request
 from edgetl.backbones.series import conv1d_network, triads_of
 from edgetl.backbones.weights import fit_weights, read_weights
-from edgetl.errors import BackboneError
+from edgetl.errors import BackboneError, DatasetError
 
 if TYPE_CHECKING:
     import torch
 
+    from edgetl.data import Dataset, TargetDataset
     from edgetl.features import Extractor
 
-__all__ = ["NETWORKS", "build", "with_window"]
+__all__ = ["NETWORKS", "build", "check_windows", "with_window"]
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +70,24 @@ def build(request: Request) -> Extractor:
         fit_weights(network, needed, contents, str(request.weights))
         provenance.update(weights="file", file=Path(request.weights).name)
     return from_module(network, preprocess, name=request.name, provenance=provenance)
+
+
+def check_windows(extractor: Extractor, samples: Dataset | TargetDataset) -> None:
+    """Raises DatasetError unless the windows of the samples, where they are such, are those that a device will cut."""
+    wanted, given = getattr(extractor.preprocess, "window", None), getattr(samples, "window", None)
+    if given is None or given == wanted:
+        return
+    if wanted is None:
+        raise DatasetError(
+            f"{samples.name} holds windows, and {extractor.name} does not say how a device cuts them: give it"
+            " data=dataset, or window="
+        )
+    told, asked = given.to_json(), wanted.to_json()
+    differ = [f"{key} {told[key]!r}, not {asked[key]!r}" for key in asked if told[key] != asked[key]]
+    raise DatasetError(
+        f"the windows of {samples.name} are not those of {extractor.name}: {'; '.join(differ)}. Cut them again"
+        " (edgetl.dataset(..., window=extractor.preprocess.window)), or open the network with data=dataset"
+    )
 
 
 def with_window(extractor: Extractor, window: WindowSpec) -> Extractor:
@@ -141,6 +160,8 @@ def _sensor(
     if samples is not None:
         rows = samples.reshape(-1, columns).astype(np.float64)
         deviation = rows.std(axis=0)
+        for triad in triads:  # axes keep their proportions, or a turned window would be a bent one
+            deviation[list(triad)] = np.sqrt((deviation[list(triad)] ** 2).mean())
         mean, scale = rows.mean(axis=0), 1.0 / np.where(deviation > 1e-9 * (1.0 + np.abs(rows).max()), deviation, 1.0)
     return conv1d_network(window.length, mean, scale, widths, triads if turn else (), turn)
 

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edgetl.data import Dataset
     from edgetl.features import Extractor
 
 __all__ = ["add_backbone_arguments", "add_network_arguments", "figures", "opened_backbone", "resize_of"]
@@ -17,8 +18,10 @@ logger = logging.getLogger(__name__)
 def add_backbone_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """One backbone and its weights."""
     parser.add_argument(
-        "--backbone", required=required, metavar="NAME", help="torchvision/<model>, timm/<model>, or onnx:<file>"
-    )
+        "--backbone", required=required, metavar="NAME",
+        help="torchvision/<model>, timm/<model>, onnx:<file>, or for windows"
+        " of a time series edgetl/conv1d-s, edgetl/conv1d-m (any sensor), edgetl/logmel-s, edgetl/logmel-m (audio)",
+    )  # fmt: skip
     parser.add_argument(
         "--weights",
         metavar="FILE",
@@ -39,8 +42,8 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--channels", choices=["RGB", "BGR", "L"], help="order of the channels")
 
 
-def opened_backbone(args: argparse.Namespace) -> Extractor:
-    """The extractor that these options name."""
+def opened_backbone(args: argparse.Namespace, windows: Dataset | None = None) -> Extractor:
+    """The extractor that these options name, for these windows of a time series where there are such."""
     from edgetl.backbones import extractor
 
     source = extractor(
@@ -52,8 +55,10 @@ def opened_backbone(args: argparse.Namespace) -> Extractor:
         size=args.size,
         resize=args.resize,
         channels=args.channels,
+        data=windows,
+        turn=getattr(args, "turn", None),
     )
-    if args.weights is None and not args.backbone.startswith("onnx:"):
+    if args.weights is None and not args.backbone.startswith(("onnx:", "edgetl/")):
         logger.warning("no --weights: %s has random ones, which only serves to try things out", args.backbone)
     return source
 

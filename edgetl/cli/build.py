@@ -13,8 +13,9 @@ from edgetl_runtime.heads import HEADS
 from edgetl_runtime.types import Output
 
 from edgetl.build_page import build_page
-from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, opened_backbone
+from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments
 from edgetl.cli.progress import shown_progress
+from edgetl.cli.windows import add_window_arguments, opened_network_and_data
 from edgetl.pack import BuildResult, build
 from edgetl.quantize.fidelity import Limits
 
@@ -22,7 +23,8 @@ __all__ = ["EXAMPLE", "add_arguments", "run", "write_report"]
 
 EXAMPLE = (
     "edgetl build --backbone torchvision/mobilenet_v2 --weights mobilenet_v2.safetensors"
-    " --data photos/ --out birds.edgetl"
+    " --data photos/ --out birds.edgetl\n"
+    "  edgetl build --backbone edgetl/conv1d-s --data motion.csv --window 50 --rate-hz 50 --out motion.edgetl"
 )
 
 
@@ -30,8 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
     add_backbone_arguments(parser)
     parser.add_argument(
-        "--data", required=True, metavar="FOLDER", help="a folder of images with a folder a class, or a CSV"
-    )
+        "--data", required=True, metavar="FOLDER",
+        help="a folder of images with a folder a class, or a CSV; for recordings see --window",
+    )  # fmt: skip
     parser.add_argument(
         "--targets", type=_outputs, metavar="NAME[:LOW:HIGH[:UNIT]],...",
         help="numbers in place of classes, such as angle:-1:1,throttle: columns of the CSV; its last rows are held out",
@@ -87,20 +90,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " refitted from stored samples: the bundle then carries features of source samples, which can tell much of"
         " them; the others need sums alone",
     )
+    add_window_arguments(parser)
     add_network_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Build, and print what was built."""
-    from edgetl.data import dataset
+    from edgetl.tuning import finetune
 
-    source = opened_backbone(args)
-    samples = (
-        dataset(args.data, targets=args.targets, holdout=args.holdout)
-        if args.targets
-        else dataset(args.data, holdout=args.holdout, seed=args.seed)
-    )
+    source, samples = opened_network_and_data(args)
     with shown_progress() as progress:
+        if args.backbone.startswith("edgetl/") and args.weights is None:
+            # Nobody pretrained these, and they are small. Persons are too few to spare some for choosing an epoch.
+            source = finetune(source, samples, recipe="scratch", validation=0.0, seed=args.seed, progress=progress)
         result = build(
             source,
             samples,

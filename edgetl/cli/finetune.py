@@ -12,8 +12,9 @@ from typing import Any
 
 from edgetl_runtime.errors import SourceError
 
-from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, opened_backbone
+from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments
 from edgetl.cli.progress import shown_progress
+from edgetl.cli.windows import add_window_arguments, opened_network_and_data
 from edgetl.progress import silent
 from edgetl.tuning.recipes import RECIPES, Recipe
 
@@ -61,23 +62,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoints", metavar="FOLDER", help="where the run is saved every minute; run again to go on after a kill"
     )
     parser.add_argument("--cache", metavar="FOLDER", help="keep features here, by network and data, for the next run")
+    add_window_arguments(parser)
     add_network_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, write the weights, and print what they are worth."""
-    from edgetl.data import dataset
     from edgetl.tuning import tune
 
     out = None if args.out is None else Path(args.out)
     if out is not None and (out.suffix != ".safetensors" or not out.parent.is_dir()):
         raise SourceError(f"--out is a .safetensors file in a folder that is there; got {out}")
-    source = opened_backbone(args)
-    samples = (
-        dataset(args.data, targets=args.targets, holdout=args.holdout)
-        if args.targets
-        else dataset(args.data, holdout=args.holdout, seed=args.seed)
-    )
+    source, samples = opened_network_and_data(args)
     leads = os.environ.get("RANK", "0") == "0"
     changes = {**dict(args.set), "epochs": args.epochs, "batch": args.batch, "rate": args.rate}
     with shown_progress() as shown:
