@@ -106,8 +106,8 @@ def look(state: Path, bundle: Path, family: Family = TINY, *, learn: bool = Fals
 
 def litter(state: Path) -> list[str]:
     """Files in a closed state that belong to nothing. One that is not in use was not opened, so its journal stays."""
-    used = space_folder(state, active_space(state))
     files = [path for path in state.rglob("*") if path.is_file()]
+    used = space_folder(state, active_space(state))  # which may look into a state, and SQLite leaves files for that
     aside = {path for path in files if path.parent != used and re.fullmatch(r"state\.sqlite-\w+", path.name)}
     names = [path.relative_to(state).as_posix() for path in files if path not in aside]
     return sorted(name for name in names if not _KEPT.fullmatch(name))

@@ -70,6 +70,8 @@ def active_space(folder: Path) -> str:
     if noted is not None:
         return noted
     names = list_spaces(folder)
+    if len(names) == 1:
+        return ""
     return max(names, key=lambda name: turn_of(peek(space_folder(folder, name))))
 
 
