@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from typing import Any, Optional
 
 from edgetl_runtime.cli.keys import Keys
-from edgetl_runtime.cli.sessions import add_policy, open_state
+from edgetl_runtime.cli.sessions import add_keep_raw, add_policy, open_state
 from edgetl_runtime.cli.view import View
 from edgetl_runtime.errors import EdgetlError, SourceError
 from edgetl_runtime.live import HeatGate, LabelRequest, LearningThread, Loop, Memory, inputs_of
@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stride", type=int, help="steps from window to window")
     parser.add_argument("--for", type=float, dest="seconds", metavar="SECONDS", help="stop after that long")
     add_policy(parser)
+    add_keep_raw(parser)
 
 
 def run(args: argparse.Namespace) -> int:

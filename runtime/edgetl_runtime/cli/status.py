@@ -37,9 +37,12 @@ def run(args: argparse.Namespace) -> int:
     if status["variant_held"]:
         print(f"variant     {status['variant_held']}")
     print(f"generation  {status['generation']}, {status['learnt_samples']} samples learnt here, {status['policy']}")
+    print(f"live        {status['live_head']}")
     if status["waiting_samples"] or status["guard_samples"]:
         waiting, held = status["waiting_samples"], status["guard_samples"]
         print(f"candidate   {waiting} samples are not live yet, {held} are kept to judge heads")
+    if status["kept_samples"]:
+        print(f"kept        {status['kept_samples']} samples themselves, from which an update with another extractor learns")
     kept = ", ".join(str(number) for number in status["generations"])
     print(f"go back to  {kept} (0 is the factory head)")
     if status["recovered"]:
