@@ -3,7 +3,8 @@
 The motion is sent by another process over a pseudo terminal; the camera is a video file played at its own rate
 (OpenCV, `video://FILE?speed=1`), because no camera and no v4l2loopback can be had here. Source, loop and session are
 those of `edgetl-runtime run`. CPU time by stage: of the thread that reads (port or decoder, and the runtime's checks)
-and of the loop (resize, engine, and all else of the runtime). One engine thread.
+and of the loop (resize, engine, and all else of the runtime). One engine thread. For how long its threads were ready
+and got no core says whether a frame was lost to the runtime or to what else ran.
 """
 
 from __future__ import annotations
@@ -85,6 +86,12 @@ class Kept:
         self._sink.close()
 
 
+def starved_s() -> float:
+    """Seconds for which threads of this process that live now waited for a core, so far."""
+    waits = [path.read_text().split() for path in Path("/proc/self/task").glob("*/schedstat")]
+    return sum(int(row[1]) for row in waits if len(row) > 1) / 1e9
+
+
 def measured(
     name: str, bundle: Path, feed: Any, folder: Path, window: WindowSpec | None = None,
     start: Callable[[], Any] = lambda: None,
@@ -96,8 +103,9 @@ def measured(
         extractor = session._extractor
         resize, engine = Clocked(extractor.takes, "apply"), Clocked(extractor._engine, "run")
         extractor.takes, extractor._engine = resize, engine
-        loop = Loop(session, source, cut, [kept], memory=Memory(), smooth=DecisionFilter())
+        loop = Loop(session, source, cut, [kept], memory=Memory(), smooth=DecisionFilter(), observe=True)
         wall, process, mine = time.perf_counter(), time.process_time(), time.thread_time()
+        starved = starved_s()
         start()
         until = time.monotonic() + SECONDS
         while time.monotonic() < until and loop.step():
@@ -106,6 +114,7 @@ def measured(
             now - then for now, then in zip((time.perf_counter(), time.process_time(), time.thread_time()),
                                             (wall, process, mine), strict=True)
         )  # fmt: skip
+        starved = starved_s() - starved
         health = source.health()
         extractor.takes, extractor._engine = resize._inner, engine._inner
         kept.close()
@@ -121,7 +130,8 @@ def measured(
         "what": name, "seconds": wall, "samples": health.samples, "predicted": count, "skipped": loop.skipped,
         "drops": dict(health.drops), "cpu_share_of_a_core": process / wall, "age_ms_p50": float(ages[0]),
         "age_ms_p99": float(ages[1]), "stages_ms": {stage: cpu / count * 1e3 for stage, cpu in stages.items()},
-        "own_ms": own_ms, "own_us_a_sample": own_ms * 1e3 * count / max(1, health.samples),
+        "waited_for_a_core_s": starved, "own_ms": own_ms,
+        "own_us_a_sample": own_ms * 1e3 * count / max(1, health.samples),
     }  # fmt: skip
 
 
@@ -181,6 +191,7 @@ def main() -> int:
             print(f"{row['what']}: {row['samples']} samples, {row['predicted']} predictions in {row['seconds']:.0f} s")
             print(f"  drops {row['drops'] or 0}, skipped {row['skipped']}; {row['cpu_share_of_a_core']:.2f} of a core")
             print(f"  sample to answer: p50 {row['age_ms_p50']:.1f} ms, p99 {row['age_ms_p99']:.1f} ms")
+            print(f"  its threads were ready and waited for a core for {row['waited_for_a_core_s']:.1f} s in all")
             stages = ", ".join(f"{stage} {ms:.2f}" for stage, ms in row["stages_ms"].items())
             print(f"  CPU ms a prediction: {stages}; the runtime's own {row['own_ms']:.2f}"
                   f" ({row['own_us_a_sample']:.0f} us a sample)")  # fmt: skip
