@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         waiting, held = status["waiting_samples"], status["guard_samples"]
         print(f"candidate   {waiting} samples are not live yet, {held} are kept to judge heads")
     if status["kept_samples"]:
-        print(f"kept        {status['kept_samples']} samples themselves, from which an update with another extractor learns")
+        print(f"kept        {status['kept_samples']} samples themselves, for an update with another extractor")
     kept = ", ".join(str(number) for number in status["generations"])
     print(f"go back to  {kept} (0 is the factory head)")
     if status["recovered"]:
