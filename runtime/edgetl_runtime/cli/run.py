@@ -30,6 +30,7 @@ __all__ = ["EXAMPLE", "add_arguments", "parse_label", "run"]
 
 logger = logging.getLogger(__name__)
 
+_NOW_S = 3.0  # for so long a label that names no input means the newest
 _LONG_S = 1e15  # no clock counts so far; also keeps out NaN, and whole numbers too large for a float
 
 EXAMPLE = (
@@ -87,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
             session, memory, loop.tell, source=args.name or source.about.name, gates=[HeatGate()],
             thinner=Thinner(args.thin) if args.thin is not None else None,
             limit=RateLimit(args.labels_per_s, burst=max(5, int(2 * args.labels_per_s))),
+            newest_within_s=max(_NOW_S, 3.0 / (source.about.rate_hz or 1.0)) if source.about.live else None,
         )  # fmt: skip
         opened.callback(learning.close)
 

@@ -39,8 +39,9 @@ class LearningThread:
     """Learns what is asked for and tells how it went: a record "learnt" (durable by then) or "refused" a request.
 
     Refused is a label for an input that is forgotten, doubtful or as one learnt before, and what comes faster than
-    the rate limit. While a gate has a reason, requests wait. What the session finds of drift is told when it changes:
-    a record "drift".
+    the rate limit; and, without a number or a stamp, when the newest input is older than `newest_within_s` (of a live
+    source, whose stamps are monotonic time): who presses a key means what is seen now. While a gate has a reason,
+    requests wait. What the session finds of drift is told when it changes: a record "drift".
     """
 
     def __init__(
@@ -53,9 +54,11 @@ class LearningThread:
         gates: Sequence[PauseGate] = (),
         thinner: Optional[Thinner] = None,
         limit: Optional[RateLimit] = None,
+        newest_within_s: Optional[float] = None,
     ) -> None:
         self._session, self._memory, self._tell, self._source = session, memory, tell, source
         self._gates, self._thinner, self._limit = list(gates), thinner, limit
+        self._newest_within_s = newest_within_s
         self._requests: queue.Queue[Any] = queue.Queue(_MOST_WAITING)
         self._closing = threading.Event()
         self.paused = ""
@@ -66,7 +69,7 @@ class LearningThread:
     def ask(self, request: LabelRequest) -> None:
         """Look the input up at once and learn it soon; never waits."""
         item = self._memory.find(request.number, request.stamp_s)
-        reason = "it is not remembered any more" if item is None else self._refusal(item)
+        reason = "it is not remembered any more" if item is None else self._refusal(request, item)
         if not reason:
             try:
                 self._requests.put_nowait((request, item))
@@ -80,9 +83,13 @@ class LearningThread:
         self._closing.set()
         self._thread.join(timeout=timeout_s)
 
-    def _refusal(self, item: Input) -> str:
+    def _refusal(self, request: LabelRequest, item: Input) -> str:
         if item.doubt:
             return f"the sensor was {item.doubt.replace('_', ' ')}"
+        if self._newest_within_s is not None and request.number is None and request.stamp_s is None:
+            age_s = time.monotonic() - item.stamp_s
+            if age_s > self._newest_within_s:
+                return f"nothing was seen for {age_s:.0f} s"
         if self._limit is not None and not self._limit.accept(time.monotonic()):
             return "labels come faster than they may"
         return ""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import numpy as np
 import pytest
-from edgetl_runtime.live import LabelRequest, LearningThread, Loop, Memory, inputs_of
+from edgetl_runtime.live import Input, LabelRequest, LearningThread, Loop, Memory, inputs_of
 from edgetl_runtime.session import Session
 from edgetl_runtime.smoothing import DecisionFilter, RateLimit, Thinner
 from edgetl_runtime.sources import About, Sample, Source
 from edgetl_runtime.sources.array_feed import ArrayFeed
+from edgetl_runtime.sources.pacing import PacedFeed
 from edgetl_runtime.sources.simulated_feed import SimulatedFeed
+from edgetl_runtime.watchdog import Watchdog
 
 from tests.runtime import golden
 
@@ -108,6 +112,22 @@ def test_what_cannot_be_learnt_is_refused_with_the_reason(session: Session) -> N
     reasons = [record["reason"] for record in kept.of("refused")]
     assert len(reasons) == 3 and not kept.of("learnt") and not session.samples()
     assert "not remembered" in reasons[0] and "empty" in reasons[1] and "control" in reasons[2]
+
+
+def test_a_key_pressed_before_an_unplugged_sensor_teaches_nothing(session: Session) -> None:
+    """T8: the newest input is of before; who names one by number or stamp means just that."""
+    kept, memory = Kept(), Memory()
+    loop = Loop(session, recorded(), lambda _: [], [kept])
+    learning = LearningThread(session, memory, loop.tell, newest_within_s=3.0)
+    memory.keep(Input(1, golden.frames()[0], time.monotonic() - 60.0, time.monotonic() - 60.0))
+    learning.ask(LabelRequest("wrong"))
+    learning.ask(LabelRequest("eleven", number=1))
+    memory.keep(Input(2, golden.frames()[1], time.monotonic(), time.monotonic()))
+    learning.ask(LabelRequest("twelve"))
+    learning.close()
+    assert [sample.label for sample in session.samples()] == ["eleven", "twelve"]
+    refused = [record["reason"] for record in loop.leftover() if record["kind"] == "refused"]
+    assert refused == ["nothing was seen for 60 s"]
 
 
 @pytest.mark.parametrize("fault", ["freeze", "black"])
@@ -215,6 +235,56 @@ def test_a_slow_learner_holds_no_prediction_up(session: Session, monkeypatch: py
         held.set()
         learning.close()
     assert [record["kind"] for record in loop.leftover()] == ["learnt"]
+
+
+def test_pings_stop_when_the_engine_blocks_and_go_on_when_a_learner_does(
+    session: Session, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """T13: a watchdog that is fed by a loop that hangs would be none."""
+    address, blocked, inside = str(tmp_path / "notify"), threading.Event(), threading.Event()
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    monkeypatch.setenv("WATCHDOG_USEC", "200000")
+    run = session._extractor._engine.run
+
+    def stuck(*arguments: Any) -> Any:
+        if blocked.is_set():
+            inside.set()
+            assert free.wait(60.0)
+        return run(*arguments)
+
+    free = threading.Event()
+    monkeypatch.setattr(session._extractor._engine, "run", stuck)
+    monkeypatch.setattr(session, "learn", lambda *_, **__: free.wait(60.0))  # a learner that never comes back
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.bind(address)
+        supervisor.settimeout(30.0)
+        feed: Any = PacedFeed(ArrayFeed("digits", golden.frames(), rate_hz=50.0), replace(_LIVE, rate_hz=50.0), 1.0)
+        with Source(feed) as source:
+            memory = Memory()
+            loop = Loop(
+                session, source, inputs_of(source.about, session.takes), memory=memory, watchdog=Watchdog()
+            )
+            learning = LearningThread(session, memory, loop.tell)
+            thread = threading.Thread(target=loop.run, daemon=True)
+            thread.start()
+            assert supervisor.recv(100) == b"READY=1"
+            assert wait_for(lambda: memory.find() is not None)
+            learning.ask(LabelRequest("eleven"))
+            assert [supervisor.recv(100) for _ in range(5)] == [b"WATCHDOG=1"] * 5
+            blocked.set()
+            assert inside.wait(30.0)
+            supervisor.settimeout(1.0)
+            with pytest.raises(socket.timeout):
+                while True:  # what was on its way
+                    supervisor.recv(100)
+            blocked.clear()
+            loop.stop()
+            free.set()
+            thread.join(30.0)
+            learning.close()
+
+
+_LIVE = About("digits", "frame", live=True)
 
 
 def test_a_live_source_is_followed_at_its_newest(session: Session) -> None:

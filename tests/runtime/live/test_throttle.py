@@ -41,7 +41,9 @@ def board(tmp_path: Path) -> Board:
     return Board(tmp_path, ["active 50", "passive 85", "critical 105"])
 
 
-def test_learning_pauses_within_a_second_of_the_warning_and_goes_on_with_hysteresis(board: Board) -> None:
+def test_learning_pauses_within_a_second_of_the_warning_and_goes_on_with_hysteresis(
+    board: Board, caplog: pytest.LogCaptureFixture
+) -> None:
     gate, course = board.gate(), []
     #          second: 0   1   2   3   4   5   6   7   8   9
     for celsius in (40, 60, 81, 82.5, 90, 84, 80, 78, 76, 40):
@@ -51,6 +53,9 @@ def test_learning_pauses_within_a_second_of_the_warning_and_goes_on_with_hystere
             course.append(bool(gate.reason()))
     seconds = [course[4 * second + 3] for second in range(10)]  # a second after the change at the latest
     assert seconds == [False, False, False, True, True, True, True, True, False, False]
+    assert [record.message for record in caplog.records] == [
+        "learning waits: gpu-thermal is at 82 degC, and slows the board at 85", "learning goes on: cooler",
+    ]  # fmt: skip
     board.heat(99.0)
     board.now_s += 1.0
     assert "gpu-thermal is at 99 degC, and slows the board at 85" in gate.reason()
