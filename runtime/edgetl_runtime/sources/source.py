@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 _POLL_S = 0.05
 _KEPT_S = 2.0
+_HANGS_S = 30.0  # a driver has timeouts of its own, all shorter
+_SAID_EVERY_S = 10.0
 
 
 class Source:
@@ -38,7 +40,8 @@ class Source:
         self._changed = threading.Condition()
         self._closing = self._ended = False
         self._error: Optional[EdgetlError] = None
-        self._state = "starting"
+        self._state, self._told, self._said_s = "starting", False, float("-inf")
+        self._inside_s: Optional[float] = None  # since when the thread is in the driver
         self._thread: Optional[threading.Thread] = None
         if self.about.live:
             self._thread = threading.Thread(target=self._follow, name=f"edgetl {self.about.name}", daemon=True)
@@ -47,10 +50,12 @@ class Source:
     def read(self, timeout_s: float = 1.0) -> Optional[List[Sample]]:
         """The samples that are there, or come first within `timeout_s`; [] when none did; None after the end.
 
-        Raises SourceError when the source has failed for good.
+        Raises SourceError when the source has failed for good, or its driver has not come back for half a minute:
+        only a new process helps then.
         """
         if self._thread is None:
             return self._take_in(timeout_s) if not self._closing else None
+        self._check_driver()
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ended or self._error or self._closing, timeout_s)
             samples = list(self._waiting)
@@ -60,6 +65,13 @@ class Source:
             if self._error is not None:
                 raise self._error
             return None
+
+    def _check_driver(self) -> None:
+        inside_s = self._inside_s
+        if inside_s is not None and self._clock() - inside_s > _HANGS_S:
+            raise SourceError(
+                f"the driver of {self.about.name} has not come back for {_HANGS_S:.0f} s; start this program again"
+            )
 
     def __iter__(self) -> Iterator[Sample]:
         while True:
@@ -80,6 +92,9 @@ class Source:
             self._changed.notify_all()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=10.0)
+            if self._thread.is_alive():  # closing a device under a driver that is in it crashes some
+                logger.error("%s cannot be closed: its driver does not come back", self.about.name)
+                return
         self._feed.close()
 
     def __enter__(self) -> Source:
@@ -90,8 +105,9 @@ class Source:
 
     def _take_in(self, timeout_s: float) -> Optional[List[Sample]]:
         """One read of the feed, its samples checked."""
+        self._inside_s = self._clock()
         batch = self._feed.read(timeout_s)
-        now_s = self._clock()
+        now_s, self._inside_s = self._clock(), None
         with self._changed:
             if batch is None:
                 self._watch.end()
@@ -130,5 +146,9 @@ class Source:
     def _say_changes(self) -> None:
         state = self.health().state
         if state != self._state and {state, self._state} & {"unplugged", "flooding", "not_finite", "shape"}:
-            logger.warning("%s is %s, was %s", self.about.name, state, self._state)
+            # A loose plug, for days, is not told ten times a second: a fault seldom, and its end if it was told.
+            now_s, better = self._clock(), state == "ok"
+            if self._told if better else now_s - self._said_s >= _SAID_EVERY_S:
+                logger.warning("%s is %s, was %s", self.about.name, state, self._state)
+                self._told, self._said_s = not better, now_s
         self._state = state

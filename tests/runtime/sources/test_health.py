@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 from typing import Any, Callable, List, Optional
 
 import numpy as np
 import pytest
-from edgetl_runtime.sources import STATES, About, Sample
+from edgetl_runtime.errors import SourceError
+from edgetl_runtime.sources import STATES, About, Sample, Source
 from edgetl_runtime.sources.health import Watch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -232,6 +235,54 @@ def test_the_worst_fault_is_the_state_and_all_are_listed() -> None:
     health = bench.watch.health(bench.now_s, {"checksum": 4})
     assert health.faults == ("unplugged", "not_finite", "saturated") and health.state == "unplugged"
     assert health.drops == {"not_finite": 1, "checksum": 4} and not health.learnable
+
+
+class Driver:
+    """A camera whose driver can hang, and whose plug can be loose."""
+
+    about, drops = IMU, {}  # type: ignore[var-annotated]
+
+    def __init__(self) -> None:
+        self.answers, self.connected, self.closed = threading.Event(), True, False
+        self.answers.set()
+
+    def read(self, timeout_s: float) -> Any:
+        self.answers.wait(60.0)
+        time.sleep(0.001)
+        return [Sample(np.random.default_rng().normal(size=3), time.monotonic())] if self.connected else []
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_driver_that_never_comes_back_ends_the_source_and_is_not_closed_under_its_feet(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver, passed_s = Driver(), [0.0]
+    source = Source(driver, clock=lambda: time.monotonic() + passed_s[0])
+    assert source.read(10.0)
+    driver.answers.clear()
+    assert source.read(0.2) is not None and source._inside_s is not None
+    passed_s[0] = 31.0
+    with pytest.raises(SourceError, match="has not come back for 30 s; start this program again"):
+        source.read(0.1)
+    monkeypatch.setattr(source._thread, "join", lambda timeout: None)  # ten seconds that nothing would come of
+    source.close()
+    assert not driver.closed and "cannot be closed" in caplog.text
+    driver.answers.set()
+
+
+def test_a_loose_plug_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    driver = Driver()
+    with Source(driver) as source:
+        for turn in range(10):
+            driver.connected = bool(turn % 2)
+            wanted = "ok" if driver.connected else "unplugged"
+            until = time.monotonic() + 10.0
+            while (source.health().state == "unplugged") != (wanted == "unplugged") and time.monotonic() < until:
+                source.read(0.02)
+    said = [record.message for record in caplog.records if "unplugged" in record.message]
+    assert 1 <= len(said) <= 3
 
 
 def test_a_recording_may_pause_and_a_folder_repeat() -> None:
