@@ -198,6 +198,8 @@ def _trained(
 
     data = job.data
     objective = objective_of(data.fitted)
+    an_epoch = -(-len(data.fitted) // recipe.batch)
+    recipe = replace(recipe, epochs=max(recipe.epochs, -(-recipe.steps // an_epoch)))
     network: Any = joined_network(job.extractor, objective.outputs, recipe, job.seed)
     if recipe.warm_head:
         wanted = objective.wanted(data.fitted.truth).numpy()

@@ -19,7 +19,8 @@ class Recipe:
     - `blocks`: share (0..1) of the stages of the network that is trained, counted from the end, at least one; the
       head always is.
       `gradual` lets one stage after the other join in, the last first (Howard and Ruder 2018).
-    - `epochs` passes in batches of `batch` samples over all processes together, by AdamW. `rate` is the learning rate
+    - `epochs` passes, and more where these make fewer than `steps` steps (0 where epochs are asked for by a caller), in
+      batches of `batch` samples over all processes together, by AdamW. `rate` is the learning rate
       of the last stage, `depth_rate` times that the one of the first stage trained, geometrically between;
       `head_rate` that of the head. It rises over the first `warmup` (share) of the steps and falls as a cosine.
       `clip` bounds the norm of the gradient, 0 does not.
@@ -42,6 +43,7 @@ class Recipe:
     blocks: float = 1.0
     gradual: bool = False
     epochs: int = 12
+    steps: int = 200
     batch: int = 32
     rate: float = 3e-4
     depth_rate: float = 0.1
@@ -65,12 +67,19 @@ class Recipe:
 
 
 RECIPES: Mapping[str, Recipe] = {
-    "head": Recipe(blocks=0.0, epochs=0),
+    "head": Recipe(blocks=0.0, epochs=0, steps=0),
     "last-blocks": Recipe(blocks=1 / 3),
     "full": Recipe(rate=2e-4),
     "gradual": Recipe(gradual=True),
     "scratch": Recipe(
-        start="random", epochs=30, rate=2e-3, depth_rate=1.0, head_rate=2e-3, batch_statistics="moving", warm_head=False
+        start="random",
+        epochs=30,
+        steps=600,
+        rate=2e-3,
+        depth_rate=1.0,
+        head_rate=2e-3,
+        batch_statistics="moving",
+        warm_head=False,
     ),
 }
 
@@ -90,7 +99,10 @@ def chosen_recipe(name: str, changes: Mapping[str, Any]) -> Recipe:
     known = {field.name for field in fields(Recipe)}
     if unknown := sorted(set(changes) - known):
         raise TuningError(f"a recipe has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    recipe = replace(RECIPES[name], **{key: value for key, value in changes.items() if value is not None})
+    given = {key: value for key, value in changes.items() if value is not None}
+    if "epochs" in given:
+        given = {"steps": 0, **given}
+    recipe = replace(RECIPES[name], **given)
     for key, allowed in _CHOICES.items():
         if getattr(recipe, key) not in allowed:
             raise TuningError(f"{key} is one of {', '.join(allowed)}; got {getattr(recipe, key)!r}")
@@ -100,7 +112,7 @@ def chosen_recipe(name: str, changes: Mapping[str, Any]) -> Recipe:
     for key in _POSITIVE:
         if not getattr(recipe, key) > 0:
             raise TuningError(f"{key} must be positive; got {getattr(recipe, key)}")
-    for key in ("epochs", "patience", "mixup", "weight_decay", "toward_start", "clip"):
+    for key in ("epochs", "steps", "patience", "mixup", "weight_decay", "toward_start", "clip"):
         if not getattr(recipe, key) >= 0:
             raise TuningError(f"{key} must not be negative; got {getattr(recipe, key)}")
     if recipe.average == 1.0 or recipe.validation == 1.0:
