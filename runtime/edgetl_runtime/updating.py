@@ -12,7 +12,7 @@ import json
 import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Callable, Dict, Optional, Sequence
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 from edgetl_runtime.bundle.container import Bundle, read_bundle
 from edgetl_runtime.bundle.manifest import Variant
@@ -31,6 +31,7 @@ from edgetl_runtime.store import (
     activate,
     list_spaces,
     open_space,
+    open_store,
     peek,
     space_folder,
     turn_of,
@@ -39,7 +40,7 @@ from edgetl_runtime.teaching.fitted import is_anchored, pack_fitted
 from edgetl_runtime.teaching.lineage import FAILED_STARTS
 from edgetl_runtime.teaching.relearning import learner_of
 
-__all__ = ["BundleTrial", "begin_start", "switch_bundle", "what_is_lost"]
+__all__ = ["BundleTrial", "begin_start", "note_answer", "switch_bundle", "what_is_lost"]
 
 logger = logging.getLogger(__name__)
 
@@ -155,16 +156,16 @@ class BundleTrial:
     def __init__(self, store: Store, bundle: Bundle) -> None:
         self._store = store
         self._id, self._name, self._sequence = bundle.id, bundle.manifest.name, bundle.manifest.sequence
+        self._signed = bundle.signed_by is not None
         self.recovered = _reversal_words(store)
         trial = _read_trial(store)
         self._trial = trial if trial is not None and trial.bundle == bundle.id else None
-        known = confirmed(store, self._name)
-        self._rises = bundle.signed_by is not None and (known is None or known[0] < self._sequence)
+        self._pending = bool(self._answered())
 
     @property
     def pending(self) -> bool:
         """Whether a first answer is still to be noted."""
-        return self._store.writable and (self._trial is not None or self._rises)
+        return self._store.writable and self._pending
 
     def facts(self) -> Dict[str, object]:
         """For `status`."""
@@ -174,20 +175,49 @@ class BundleTrial:
         """It has answered: no older one of its name is taken any more, and nothing goes back by itself. StateError."""
         if not self.pending:
             return
-        facts: Dict[str, str] = {} if self._trial is None else {"trial": ""}
-        if self._rises:
-            facts[confirmed_key(self._name)] = f"{self._sequence} {self._id}"
-        with self._store.change():
-            self._store.facts.put(facts)
-            if self._trial is not None:
-                self._store.log_event("confirmed", bundle=self._id, name=self._name, sequence=self._sequence)
-        self._trial, self._rises = None, False
+        _confirm(self._store, self._answered(), self._id, self._name, self._sequence)
+        self._trial, self._pending = None, False
 
     def end(self) -> None:
         """An orderly end without an answer is no failed start. Raises StateError."""
         if self.pending and self._trial is not None and self._trial.starts:
             self._trial = replace(self._trial, starts=0)
             self._store.set_meta(trial=_text(self._trial))
+
+    def _answered(self) -> Dict[str, str]:
+        return _answered(self._store, self._id, self._name, self._sequence, self._signed)
+
+
+def note_answer(folder: Path, bundle: Mapping[str, Any]) -> None:
+    """For a session that only reads and has answered, with the bundle of its `status`: what a first answer confirms.
+
+    Where another process writes, that one will; nothing is opened for writing unless something is to be noted.
+    """
+    name, sequence, signed = str(bundle["name"]), int(bundle["sequence"]), bundle["signed_by"] is not None
+    with contextlib.suppress(StateError):
+        for read_only in (True, False):
+            with contextlib.closing(open_store(folder, read_only=read_only)) as store:
+                facts = _answered(store, bundle["id"], name, sequence, signed)
+                if store.meta("bundle") != bundle["id"] or not facts:
+                    return
+                if not read_only:
+                    _confirm(store, facts, bundle["id"], name, sequence)
+
+
+def _answered(store: Store, identity: str, name: str, sequence: int, signed: bool) -> Dict[str, str]:
+    """The facts that an answer of that bundle changes; {} when it has answered before."""
+    trial, known = _read_trial(store), confirmed(store, name)
+    facts = {"trial": ""} if trial is not None and trial.bundle == identity else {}
+    if signed and (known is None or known[0] < sequence):
+        facts[confirmed_key(name)] = f"{sequence} {identity}"
+    return facts
+
+
+def _confirm(store: Store, facts: Mapping[str, str], identity: str, name: str, sequence: int) -> None:
+    with store.change():
+        store.facts.put(facts)
+        if "trial" in facts:
+            store.log_event("confirmed", bundle=identity, name=name, sequence=sequence)
 
 
 # -- the trial

@@ -282,8 +282,8 @@ def test_the_commands_list_and_switch(device: Shop, capsys: pytest.CaptureFixtur
     assert main(["use", *state]) == 0 and "no bundle is installed" in capsys.readouterr().out
     device.teach(device.release(1), 0, 20)
     assert main(["install", str(device.other()), *state]) == 0
-    assert f"beside it: {NAME}; `edgetl-runtime use`" in capsys.readouterr().out
-    assert main(["use", NAME, *state]) == 0 and "with 20 learnt samples" in capsys.readouterr().out
+    assert f"beside it: {NAME} (" in capsys.readouterr().out
+    assert main(["use", NAME, *state]) == 0 and "learnt with it: 20" in capsys.readouterr().out
     assert main(["use", *state]) == 0 and f"* {NAME} " in capsys.readouterr().out
     assert main(["use", "nothing", *state]) == 1
     assert f"no bundle is called 'nothing'. Installed: {NAME}" in capsys.readouterr().err

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         if answer.strip().lower() not in ("y", "yes"):
             return 1
         status = _install(args, True)
-    beside = [one.name for one in list_installed(Path(args.state)) if not one.in_use]
+    beside = [f"{one.name} ({one.id[:12]})" for one in list_installed(Path(args.state)) if not one.in_use]
     if args.json:
         print(json.dumps(status))
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from pathlib import Path
 from typing import Any, Dict, List
 
 from edgetl_runtime.cli.images import folder_label, labelled_paths, read_or_skip
@@ -12,6 +13,7 @@ from edgetl_runtime.cli.numbers import errors_told, image_targets
 from edgetl_runtime.cli.sessions import open_state
 from edgetl_runtime.errors import SampleError, SourceError
 from edgetl_runtime.types import Prediction
+from edgetl_runtime.updating import note_answer
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
@@ -38,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     rows: List[Dict[str, Any]] = []
     skipped = 0
     with open_state(args, read_only=True) as session:
-        names = [output["name"] for output in session.status()["outputs"]]
+        status = session.status()
+        names = [output["name"] for output in status["outputs"]]
         truths: List[Any] = []
         images = labelled_paths(args.images) if not (names and args.check) else []
         if names and args.check:
@@ -67,7 +70,9 @@ def run(args: argparse.Namespace) -> int:
             rows.append(row)
             if not args.json and not args.check:
                 print(f"{path}\t{_words(prediction)}\toutlier {prediction.outlier:.1f}")
-    if not rows:
+    if rows:
+        note_answer(Path(args.state), status["bundle"])
+    else:
         raise SourceError(f"none of the {skipped} files can be used as an image")
     if args.check and names:
         _tell_errors(rows, names, skipped, args.json)

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(status))
     else:
-        print(f"{chosen.name} ({chosen.id[:12]}) is in use in {folder}, with {status['learnt_samples']} learnt samples")
+        print(f"{chosen.name} ({chosen.id[:12]}) is in use; samples learnt with it: {status['learnt_samples']}")
     return 0
 
 
