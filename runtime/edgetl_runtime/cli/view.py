@@ -67,7 +67,7 @@ class Facts:
             state += f", nothing for {health.age_s:.0f} s" if health.age_s >= 1.0 else ""
         rows = [
             ("source", f"{state}    {self.source}"),
-            ("rate", f"{health.rate_hz:.1f} Hz of samples, {self._rate_hz():.1f} predictions a second"),
+            ("rate", f"{health.rate_hz:.1f} Hz of samples, {self.predictions_hz():.1f} predictions a second"),
             ("drops", ", ".join(f"{count} {reason}" for reason, count in sorted(lost.items())) or "none"),
             ("class", self._answer()),
             ("outlier", f"{_sparks(self.outliers)} {said.get('outlier', 0.0):.1f}" + self._course()),
@@ -83,7 +83,8 @@ class Facts:
             rows.append(("newest", self.why))
         return rows
 
-    def _rate_hz(self) -> float:
+    def predictions_hz(self) -> float:
+        """Predictions a second, of late."""
         now_s = time.monotonic()
         recent = [at_s for at_s in list(self.at_s) if now_s - at_s <= 5.0]
         return (len(recent) - 1) / max(now_s - recent[0], 1e-3) if len(recent) > 1 else 0.0
@@ -162,8 +163,9 @@ class View:
             fresh, shown = self._messages.count - shown, self._messages.count
             for message in list(self._messages.newest)[-fresh:] if fresh else ():
                 self._stream.write("\r" + message.ljust(width) + "\n")
-            line = "  ".join(rows[name] for name in ("source", "class", "rate", "drops", "generation"))
-            line = line.replace("    ", "  ")[: _columns(self._stream) - 1]
+            rate = f"{self.facts.predictions_hz():.1f}/s"
+            line = f"{rows['source']}: {rows['class']}, {rate}, drops {rows['drops']}, generation {rows['generation']}"
+            line = line.replace(f"    {self.facts.source}", "").replace("    ", ", ")[: _columns(self._stream) - 1]
             self._stream.write("\r" + line.ljust(width) + ("\n" if ending else ""))
             self._stream.flush()
             width = len(line)
