@@ -136,13 +136,16 @@ def adopt_bundle(source: Path, folder: Path, bundle_id: Optional[str]) -> str:
 
 
 def open_installed(
-    folder: Path, bundle_id: Optional[str], trusted: Optional[Dict[str, bytes]], allow_unsigned: bool
-) -> Bundle:
+    folder: Path, bundle_id: Optional[str], trusted: Optional[Dict[str, bytes]], allow_unsigned: bool,
+    aside: Sequence[str] = (),
+) -> Bundle:  # fmt: skip
     """The bundle that a state folder was installed with, verified again; StateError when there is none.
 
-    `bundle_id` None: the state does not know any more (it was damaged), so the newest release that is kept there.
+    `bundle_id` None: the state does not know any more (it was damaged), so the newest release that is kept there; one
+    of those `aside`, which are in use by other states of the folder, only when there is no other.
     """
     kept = named_files(folder / "bundles", "*.edgetl")
+    kept = [path for path in kept if path.stem not in aside] or kept
     if bundle_id is None and not kept:
         raise StateError(
             f"no bundle is installed in {folder}; install one: edgetl-runtime install BUNDLE --state {folder}"

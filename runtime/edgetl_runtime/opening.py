@@ -20,7 +20,7 @@ from edgetl_runtime.releases import check_board, check_replay
 from edgetl_runtime.serving import choose, list_ways
 from edgetl_runtime.session import Session
 from edgetl_runtime.store import QUOTA_BYTES, Store
-from edgetl_runtime.switching import States
+from edgetl_runtime.switching import States, list_installed
 from edgetl_runtime.trust import trusted_keys
 from edgetl_runtime.updating import BundleTrial, begin_start, switch_bundle
 
@@ -182,14 +182,16 @@ def _bundle_to_serve(
         return opened, Path(bundle)
     if opened is not None:
         logger.error("bundle %s was gone back from; %s serves", opened.id[:12], (installed or "")[:12])
+    aside = [one.id for one in list_installed(folder) if not one.in_use] if installed is None else []
     try:
-        return open_installed(folder, installed, keys, allow_unsigned), None
+        return open_installed(folder, installed, keys, allow_unsigned, aside), None
     except StateError as error:
         if installed is None:
             raise
         # A device must come up: with another release that is kept here, where there is a whole one.
         try:
-            other = open_installed(folder, None, keys, allow_unsigned)
+            aside = [one.id for one in list_installed(folder) if not one.in_use]
+            other = open_installed(folder, None, keys, allow_unsigned, aside)
         except EdgetlError:
             raise error from None
         logger.error("%s; %s serves", error, other.id[:12])

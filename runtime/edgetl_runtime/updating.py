@@ -103,6 +103,7 @@ def switch_bundle(
     }  # fmt: skip
     if origin is not None:
         facts.update(_switched(store, origin, bundle.id, made))
+        facts.update({} if chosen else {"trial": ""})
     elif is_update and not chosen:
         facts.update(trial="")
     elif is_update and old is not None:

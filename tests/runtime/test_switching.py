@@ -136,6 +136,23 @@ def test_damage_of_one_state_leaves_the_others_whole(device: Shop) -> None:
         assert session.status()["learnt_samples"] == 5 and session.status()["kept_aside"] == []
 
 
+def test_a_state_that_lost_its_facts_takes_its_own_bundle_again(device: Shop) -> None:
+    device.teach(device.release(9), 0, 5)  # newer by number than the other
+    device.teach(device.other(), 5, 8)
+    (device.state / "spaces" / "2" / "state.sqlite").unlink()
+    with device.open(None) as session:
+        assert session.status()["bundle"]["name"] == "other"
+
+
+def test_where_the_copy_of_the_bundle_in_use_is_gone_another_one_serves(device: Shop) -> None:
+    device.teach(device.release(1), 0, 5)
+    device.teach(device.other(), 5, 8)
+    (device.state / "bundles" / f"{read_bundle(device.other()).id}.edgetl").unlink()
+    with device.open(None) as session:
+        assert session.status()["bundle"]["confirmed"] and session.status()["learnt_samples"] == 5
+    assert device.run(device.other()) == 1
+
+
 def test_who_writes_holds_the_folder_whatever_bundle_he_uses(device: Shop) -> None:
     device.teach(device.release(1), 0, 5)
     with device.open(device.other()):
