@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Sequence
 
 from edgetl_runtime.types import Label
 
 __all__ = ["held_out_groups"]
+
+_log = logging.getLogger(__name__)
 
 
 def held_out_groups(groups: Sequence[str], labels: Sequence[Label], share: float, seed: int) -> frozenset[int]:
@@ -38,4 +41,10 @@ def held_out_groups(groups: Sequence[str], labels: Sequence[Label], share: float
     able = [group for group in order if spared(by_group[group])]
     if share > 0 and not chosen and able:
         chosen.add(min(able, key=lambda group: by_group[group].total()))
-    return frozenset(position for position, group in enumerate(groups) if group in chosen)
+    positions = frozenset(position for position, group in enumerate(groups) if group in chosen)
+    if len(positions) > 1.5 * share * len(groups) + 1:
+        _log.warning(
+            "%d of %d samples are held out: the groups are too large for a share of %g; give more groups, or holdout=0",
+            len(positions), len(groups), share,
+        )  # fmt: skip
+    return positions

@@ -1,0 +1,116 @@
+"""From a CSV of a sensor to a bundle, and from a serial line to its answers: what examples/motion shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import runpy
+import sys
+import threading
+import time
+
+import edgetl_runtime as rt
+import numpy as np
+import pytest
+from edgetl_runtime.cli import main as device
+from edgetl_runtime.preprocess import ArrayPreprocess
+from edgetl_runtime.windows import WindowSpec
+
+from edgetl.cli import main as host
+from tests.house.source import REPO
+
+EXAMPLE = REPO / "examples" / "motion"
+KINDS = {"still": (0.0, 0.0), "walk": (2.0, 0.3), "run": (4.0, 0.8)}
+pytestmark = pytest.mark.skipif(not EXAMPLE.is_dir(), reason="no examples/ here")
+
+
+def motion(kind, seconds, seed):
+    """(N, 3) in g at 100 Hz."""
+    generator = np.random.default_rng(seed)
+    hz, size = KINDS[kind]
+    swing = size * np.sin(2 * np.pi * hz * np.arange(int(seconds * 100)) / 100 + generator.uniform(0, 6))
+    return np.stack([swing, 0.5 * swing, 1 + 0.3 * swing], axis=1) + 0.02 * generator.normal(size=(len(swing), 3))
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    lines, clock = ["time [ms],ax [g],ay [g],az [g],label,group"], 0
+    for number, who in enumerate(("anna", "ben", "cleo", "dan", "eve")):
+        for place, kind in enumerate(KINDS):
+            clock += 5000
+            for row in motion(kind, 6.0, 10 * number + place):
+                clock += 10
+                lines.append(f"{clock},{row[0]:.4f},{row[1]:.4f},{row[2]:.4f},{kind},{who}")
+    path = tmp_path_factory.mktemp("motion") / "motion.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def bundle(table):
+    out = table.with_suffix(".edgetl")
+    arguments, sys.argv = sys.argv, ["bundle.py", str(table), str(out)]
+    try:
+        built = runpy.run_path(str(EXAMPLE / "bundle.py"))["built"]
+    finally:
+        sys.argv = arguments
+    assert built.held_out_accuracy > 0.9 and built.held_out_samples > 10
+    return out
+
+
+def test_the_bundle_says_how_a_device_cuts_its_windows(bundle):
+    manifest = rt.read_bundle(bundle, allow_unsigned=True).manifest
+    spec = WindowSpec(50, 25, 50.0, ("ax", "ay", "az"), ("g", "g", "g"))
+    assert manifest.preprocess == ArrayPreprocess((50, 3), spec) and manifest.classes == ("run", "still", "walk")
+    assert manifest.provenance["extractor"]["finetune"]["recipe"] == "scratch"
+
+
+def test_a_serial_sensor_of_other_units_is_understood(bundle, tmp_path, capsys):
+    pytest.importorskip("serial")
+    board, port = pty.openpty()
+    address = f"serial://{os.ttyname(port)}?schema={EXAMPLE / 'imu.toml'}"
+    rows = motion("walk", 4.0, 99) * 9.80665
+    stop = threading.Event()
+
+    def send():
+        began = time.monotonic()
+        for number, row in enumerate(rows):
+            if stop.wait(max(0.0, began + number / 100 - time.monotonic())):
+                return
+            os.write(board, f"{10 * number},{row[0]:.4f},{row[1]:.4f},{row[2]:.4f}\r\n".encode())
+
+    state = str(tmp_path / "state")
+    rt.open(bundle, state_dir=state, allow_unsigned=True).close()
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        assert device(["run", address, "--state", state, "--allow-unsigned", "--smooth", "0", "--for", "3"]) == 0
+    finally:
+        stop.set()
+        sender.join()
+        os.close(board)
+        os.close(port)
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    answers = [record["label"] for record in records if record["kind"] == "prediction"]
+    assert answers and set(answers) == {"walk"}
+
+
+def test_edgetl_build_trains_a_network_that_nobody_pretrained(table, tmp_path, capsys):
+    start = ["build", "--backbone", "edgetl/conv1d-s", "--data", str(table), "--out", str(tmp_path / "cli.edgetl")]
+    windows = ["--window", "50", "--rate-hz", "50"]
+    assert host([*start, *windows, "--columns", "az,ax"]) == 0
+    assert "3 classes" in capsys.readouterr().out
+    spec = rt.read_bundle(tmp_path / "cli.edgetl", allow_unsigned=True).manifest.preprocess.window
+    assert (spec.stride, spec.channels, spec.units) == (25, ("az", "ax"), ("g", "g"))
+    for options, said in (
+        ([], "say --window and --rate-hz"),
+        (windows[:2], "say --rate-hz"),
+        (windows[2:], "--rate-hz are for windows"),
+        ([*windows, "--columns", "gx"], "needs the channel 'gx'"),
+        (["--window", "0", "--rate-hz", "50"], "from 1 to"),
+        ([*windows, "--targets", "ax"], "not for windows yet"),
+        ([*windows, "--turn", "30", "--columns", "ax"], "three axes"),
+    ):
+        assert host([*start, *options]) == 1
+        assert said in capsys.readouterr().err.splitlines()[-1]
