@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 
 # Of the source guard set the learnt head may cost this share and one standard error of what it changes.
 _COST = 0.0075
+# And it must be ten times as likely that a sample is of the new domain: the guard set is small, the old domain is not.
+_CLEARLY = math.log(10.0)
 _PARTS = {"factory": LinearHead, "learnt": LinearHead}
 
 
@@ -150,8 +152,9 @@ def fit_anchored(
     again; with both positions of each class kept, the nearer one says which domain a sample is of (mixture
     discriminant analysis, Hastie and Tibshirani 1996, with one mode a domain). The limits are the smallest that cost
     the guard set (N, D), source samples that nobody was trained on, no more than 0.75 % and one standard error;
-    infinity, so the factory head, when none does. Options as for `slda`, and the same cost; the head hangs on the
-    statistics, the factory head and the guard set alone, so it is as exact in any order, to merge and to forget.
+    infinity, so the factory head, when none does. Beyond its limit a known class must be ten times as likely. Options
+    as for `slda`, and the same cost; the head hangs on the statistics, the factory head and the guard set alone, so it
+    is as exact in any order, to merge and to forget.
     """
     if not prior.classes:
         raise ValueError("there is nothing to anchor to: the source statistics have no classes")
@@ -180,7 +183,7 @@ def fit_anchored(
     nearness = head.nearness(guard_features)
     allowed = _COST * len(truth)
     new_limit = _limit(nearness[new], change[new], np.zeros(0, np.int64), allowed)
-    limit = _limit(nearness[~new], change[~new], change[new & (nearness > new_limit)], allowed)
+    limit = _CLEARLY + _limit(nearness[~new], change[~new], change[new & (nearness > new_limit)], allowed)
     return replace(head, limit=limit, new_limit=new_limit)
 
 
