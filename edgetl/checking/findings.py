@@ -154,13 +154,13 @@ def _device(result: CheckResult) -> Iterator[Finding]:
     device = result.device
     if device is None:
         return
-    for one in device.differences:
-        if one.differs:
-            yield Finding(
-                "device: " + one.figure, "warning", device.frames,
-                f"{one.figure} differs on the device: {one.device:.4g} there, {one.here:.4g} here (medians)",
-                "take samples as the device sees them, or learn them on the device",
-            )  # fmt: skip
+    differing = [one for one in device.differences if one.differs]
+    if differing:
+        named = ", ".join(f"{one.figure} {one.device:.3g} there and {one.here:.3g} here" for one in differing)
+        yield Finding(
+            "device: light and resolution", "warning", device.frames, f"the device sees otherwise, in medians: {named}",
+            "take samples as the device sees them, or learn them on the device",
+        )  # fmt: skip
     if device.shift not in ("", "none"):
         yield Finding(
             "device: shift", "warning", device.frames,

@@ -15,11 +15,11 @@ from PIL import Image
 
 from edgetl.charts import Bar, Bars
 from edgetl.checking.facts import Facts, Sample
-from edgetl.checking.result import CheckResult
+from edgetl.checking.result import CheckResult, Finding
 from edgetl.checking.signatures import is_frame
 from edgetl.report import Figure, KeyFigures, Part, Section, Table, Text, page
 
-__all__ = ["ContactSheet", "Tile", "check_page"]
+__all__ = ["ContactSheet", "FindingList", "Tile", "check_page"]
 
 _SIDE = 120
 _MOST_SUSPECTS, _MOST_GROUPS, _MOST_IN_GROUP, _MOST_ROWS, _MOST_BARS = 96, 32, 6, 60, 60
@@ -47,6 +47,22 @@ class ContactSheet:
         return f"<figure>{body}<figcaption>{escape(self.caption)}</figcaption></figure>"
 
 
+@dataclass(frozen=True)
+class FindingList:
+    """Findings in words, each with what to do."""
+
+    findings: Sequence[Finding]
+
+    def html(self) -> str:
+        """A list; what is bad is marked by colour and by its word."""
+        items = "".join(
+            f'<li class="{one.severity}"><b>{escape(one.kind)}</b> <em>{one.severity}</em>'
+            f"<span>{escape(one.summary)}</span>" + (f"<i>{escape(one.advice)}</i>" if one.advice else "") + "</li>"
+            for one in self.findings
+        )
+        return f'<ul class="findings">{items}</ul>'
+
+
 def check_page(result: CheckResult) -> str:
     """The whole page as one text: no script, no network; at most some 300 small pictures."""
     sections = [_overview(result), *_suspects(result), *_copies(result), *_sequences(result), _classes(result)]
@@ -67,10 +83,7 @@ def _overview(result: CheckResult) -> Section:
         Figure("warnings", str(kinds["warning"]), "that may"),
         *(Figure(name, f"{count:,}", "samples") for name, count in result.splits.items()),
     ]
-    rows = [(one.severity, one.kind, one.summary, one.advice) for one in result.findings]
-    strong = [i for i, one in enumerate(result.findings) if one.severity == "fault"]
-    table = Table("What was found, faults first.", ("", "what", "found", "what to do"), rows, strong=strong)
-    return Section("Findings", "", [KeyFigures(figures), table])
+    return Section("Findings", "", [KeyFigures(figures), FindingList(result.findings)])
 
 
 def _suspects(result: CheckResult) -> Iterator[Section]:

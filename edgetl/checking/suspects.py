@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from edgetl_runtime.heads.calibration import fitted_temperature
 from edgetl_runtime.heads.leave_one_out import loo_slda
 from edgetl_runtime.labels import ordered_labels
 from edgetl_runtime.numerics import log_softmax
@@ -18,10 +17,11 @@ from edgetl.checking.duplicates import CopyGroup
 from edgetl.checking.facts import HELD_OUT, TRAINING, Facts, Sample
 from edgetl.progress import Progress, Step
 
-__all__ = ["LIMIT", "Suspect", "suspects"]
+__all__ = ["LIMIT", "Suspect", "fitted_noise", "suspects"]
 
 LIMIT = 0.01
 _CHUNK = 4096
+_SHARES = (1e-4, 1e-3, 3e-3, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,9 @@ def suspects(
     """Samples whose leave-one-out posterior of their own label is below `limit`, the least likely first; and how many
     were judged.
 
-    SLDA on the features of training and held-out samples, each left out exactly (`loo_slda`); posteriors at the
-    temperature that explains all labels best (Guo et al. 2017): uncalibrated they call every error certain. Of copies
+    SLDA on the features of training and held-out samples, each left out exactly (`loo_slda`). Posteriors are at the
+    temperature that explains the labels best if a share of them is arbitrary (`fitted_noise`): uncalibrated every
+    error is certain, and a temperature fitted without that share explains the wrong labels away. Of copies
     with one label only one speaks, else a wrong label would vouch for its copy. Classes of one sample are not judged.
     O(N D^2 + D^3). Leaving one out to find label errors: Northcutt et al. 2021 (confident learning) by folds.
     """
@@ -72,8 +73,29 @@ def suspects(
         decisions.append(loo_slda(statistics, features[rows[some]], codes[some]))
     progress(Step("judging the labels", len(judged), len(judged)))
     decision = np.concatenate(decisions)
-    posterior = np.exp(log_softmax(decision / fitted_temperature(decision, codes[judged])))
+    temperature, _ = fitted_noise(decision, codes[judged])
+    posterior = np.exp(log_softmax(decision / temperature))
     return _least_likely(facts, posterior, rows[judged], codes[judged], classes, limit), len(judged)
+
+
+def fitted_noise(decision: NDArray[np.float64], codes: NDArray[np.int64], most: int = 5000) -> tuple[float, float]:
+    """Temperature T and share e of arbitrary labels of the greatest likelihood of classes `codes` (N): each has the
+    probability (1 - e) softmax(decision / T) + e / K.
+
+    On a grid, of at most `most` samples, evenly spread. Guo et al. 2017 without e; the model of noise is the uniform
+    one of Angluin and Laird 1988.
+    """
+    rows = np.arange(0, len(codes), -(-len(codes) // most))
+    some, own, k = decision[rows], codes[rows], decision.shape[1]
+    # A class of which nothing is left has no finite value; the scale is that of the others.
+    scale = float(np.std(some[np.isfinite(some)])) or 1.0
+    best = (-np.inf, scale, 0.0)
+    for temperature in scale * np.exp(np.linspace(-7.0, 2.0, 73)):
+        right = np.exp(log_softmax(some / temperature)[np.arange(len(own)), own])
+        for share in _SHARES:
+            likelihood = float(np.log(np.maximum((1.0 - share) * right + share / k, 1e-300)).mean())
+            best = max(best, (likelihood, float(temperature), share))
+    return best[1], best[2]
 
 
 def _least_likely(
