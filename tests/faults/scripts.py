@@ -26,7 +26,7 @@ from tests.faults.states import NOTHING, View, litter, look
 from tests.faults.tiny import TINY, Family
 from tests.faults.tracing import REPO, python_path
 
-__all__ = ["SCRIPTS", "Place", "Script", "teach"]
+__all__ = ["DAILY", "SCRIPTS", "Place", "Script", "teach"]
 
 PAGE_BYTES = 4096
 
@@ -53,6 +53,7 @@ class Script:
     `look` returns a view and the seconds of a start, and with True learns one more sample and sweeps; it raises where a
     device would not work. After a step of `judged` samples are durable before the guard moves the head: there a cut
     may leave the new samples with the old head. `ignore` names what a cut may change in a view without a loss.
+    `nightly`: left to the nightly tier, which plays all of them at length.
     """
 
     prepare: Callable[[Place], object]
@@ -62,6 +63,7 @@ class Script:
     family: Family = TINY
     judged: bool = False
     ignore: tuple[str, ...] = ()
+    nightly: bool = False
 
 
 def teach(session: Session, start: int, stop: int, family: Family = TINY, **options: Any) -> list[int]:
@@ -276,12 +278,12 @@ SCRIPTS: dict[str, Script] = {
     ),
     "switch back": Script(
         _two_bundles, _install(tiny.FIRST), (_answer, _learn(20, 23)), _look_at_state, judged=True,
-        ignore=("recovered",),
+        ignore=("recovered",), nightly=True,
     ),
     "go back from another extractor": Script(
-        _failing_bundle, _open(), (_answer,), _look_at_state, ignore=("recovered",)
+        _failing_bundle, _open(), (_answer,), _look_at_state, ignore=("recovered",), nightly=True
     ),
-    "forget in two states": Script(_two_bundles, _open(), _FORGET, _look_at_state),
+    "forget in two states": Script(_two_bundles, _open(), _FORGET, _look_at_state, nightly=True),
     "learn": Script(_learnt(), _open(), _ONE_BY_ONE, _look_at_state, judged=True),
     "learn at once": Script(_learnt("immediate"), _open(policy="immediate"), _ONE_BY_ONE, _look_at_state, judged=True),
     "learn many": Script(_learnt("immediate", 0), _open(policy="immediate"), _BATCHES, _look_at_state, judged=True),
@@ -308,3 +310,5 @@ SCRIPTS: dict[str, Script] = {
         _failing, _open(), (_learn(30, 31),), _look_at_state, judged=True, ignore=("recovered",)
     ),
 }
+
+DAILY = [name for name, script in SCRIPTS.items() if not script.nightly]

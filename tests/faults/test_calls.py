@@ -6,10 +6,10 @@ import pytest
 
 from tests.faults.calls import FAULTS, CallOutcome, Fault, Server, cases_of, fail_calls, fail_one
 from tests.faults.ground import Ground
-from tests.faults.scripts import SCRIPTS
+from tests.faults.scripts import DAILY, SCRIPTS
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", DAILY)
 def test_a_failed_call_costs_nothing_that_was_acknowledged(name: str, server: Server) -> None:
     outcome = fail_calls(server, [name], every=61)
     assert outcome.fired > 3

@@ -8,11 +8,11 @@ from tests.faults.crashes import simulate
 from tests.faults.disk import Cut, Disk
 from tests.faults.ground import Ground
 from tests.faults.mutants import CRASH_MUTANTS, MUTANTS
-from tests.faults.scripts import SCRIPTS
+from tests.faults.scripts import DAILY, SCRIPTS
 from tests.faults.tracing import Op, Recording
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", DAILY)
 def test_nothing_acknowledged_is_lost_in_a_cut_nor_in_a_cut_of_the_start_after_it(name: str, traced: Ground) -> None:
     outcome = simulate(name, traced, draws=4, restarts=2, restart_draws=2, most=40)
     assert outcome.distinct > 10
