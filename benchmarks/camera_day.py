@@ -1,12 +1,12 @@
 """`make camera-day`: a day with `edgetl-runtime run` on a camera, with everything that happens on a day.
 
 A bundle built from 50 products, of the photographs that its authors took for training, meets 15 of them in other shops
-and on other days, held up one after the other before a camera: 640x480, 12 frames a second, MJPEG over HTTP from
+and on other days, held up one after the other before a camera: 640x480, 10 frames a second, MJPEG over HTTP from
 another process, decoded by OpenCV's FFmpeg as of any network camera (there is no camera here, and no v4l2loopback). One
 photograph in four is labelled, three seconds late. On the way the stream stalls, the lens is covered, the camera is
-unplugged and the device is killed twice and starts again. It is lived with the guard on (the default) and with
-`--policy immediate`. Beside them: the factory head untouched, and an oracle that has the source and every label of the
-very photographs it is judged on.
+unplugged and the device is killed twice and starts again. Two devices live it at the same time: one with the guard on
+(the default), one with `--policy immediate`. Beside them: the factory head untouched, and an oracle that has the source
+and every label of the very photographs it is judged on.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from benchmarks.camera_board import held_up
 from benchmarks.evidence import ROOT, data_folder, write_evidence
 from benchmarks.robot_device import Device, kept
 
-HZ, FRAMES, PHOTOS, PRODUCTS = 12, 3, 480, 15
+HZ, FRAMES, PHOTOS, PRODUCTS = 10, 3, 480, 15
 LABELLED, LATE_S = 0.25, 3.0
 PARTS = 6
 # At which share of the day what happens, and for how long.
@@ -196,12 +197,15 @@ def beside(bundle: Path, folder: Path, photos: list[Photo]) -> tuple[np.ndarray,
     return np.array(factory), np.array(right)
 
 
-def policy_day(policy: str, bundle: Path, photos: list[Photo], factory: Any, oracle: Any) -> dict[str, Any]:
-    """Live the day with that policy, print its table, and return its figures."""
-    folder = Path(tempfile.mkdtemp(prefix=f"camera-day-{policy}-"))
-    rt.open(bundle, folder / "state", allow_unsigned=True).close()
-    day = lived(folder, photos, policy)
-    held, lost = kept(folder, day.learnt)
+def told(folder: Path) -> list[str]:
+    """What the guard did, in its words."""
+    with rt.open(None, folder / "state", allow_unsigned=True, read_only=True) as session:
+        return [f"{entry.kind}: {entry.words}" for entry in session.history()]
+
+
+def judged(policy: str, folder: Path, day: Day, factory: Any, oracle: Any) -> dict[str, Any]:
+    """Print the table of a day, and return its figures."""
+    photos, (held, lost), history = day.photos, kept(folder, day.learnt), told(folder)
     print(f"\n--policy {policy}\n")
     print("| part of the day | labels learnt | frames | the device | no adaptation | oracle | generation |")
     print("|---|---:|---:|---:|---:|---:|---:|")
@@ -226,6 +230,7 @@ def policy_day(policy: str, bundle: Path, photos: list[Photo], factory: Any, ora
     print(f"states seen: {', '.join(sorted(day.states))}; drops {day.drops}; killed {len(KILLS)} times")
     print(f"from a frame's arrival to its answer: p50 {ages[0]:.1f} ms, p99 {ages[1]:.1f} ms;"
           f" a label is learnt in {np.median(day.learning_s):.2f} s, at most {max(day.learning_s):.2f}")  # fmt: skip
+    print("\n".join(f"the guard: {line}" for line in history[-6:]) if policy == "guarded" else "")
     seen = {"unplugged", "stale", "saturated"} <= day.states
     good = lost == 0 and seen and held >= len(day.learnt) > 0 and day.exit_code == 0
     if good:
@@ -234,7 +239,7 @@ def policy_day(policy: str, bundle: Path, photos: list[Photo], factory: Any, ora
         print(f"MISSED; kept for a look: {folder}")
     return {
         "policy": policy, "parts": table, "asked": day.asked, "acknowledged": len(day.learnt), "held": held,
-        "lost": lost, "refused": refused, "states": sorted(day.states), "drops": day.drops,
+        "lost": lost, "refused": refused, "states": sorted(day.states), "drops": day.drops, "history": history,
         "age_ms_p50_p99": ages.tolist(), "learning_s": sorted(day.learning_s), "passed": good,
     }  # fmt: skip
 
@@ -242,10 +247,15 @@ def policy_day(policy: str, bundle: Path, photos: list[Photo], factory: Any, ora
 def main() -> int:
     began, photos, bundle = time.perf_counter(), a_day(), shop_bundle()
     cv2.setNumThreads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        factory, oracle = beside(bundle, Path(folder), photos)
+    with tempfile.TemporaryDirectory() as text:
+        factory, oracle = beside(bundle, Path(text), photos)
     policies = sys.argv[1:] or ["guarded", "immediate"]
-    days = [policy_day(policy, bundle, photos, factory, oracle) for policy in policies]
+    folders = [Path(tempfile.mkdtemp(prefix=f"camera-day-{policy}-")) for policy in policies]
+    for folder in folders:
+        rt.open(bundle, folder / "state", allow_unsigned=True).close()
+    with ThreadPoolExecutor() as pool:
+        lives = list(pool.map(lived, folders, itertools.repeat(photos), policies))
+    days = [judged(*row, factory, oracle) for row in zip(policies, folders, lives, strict=True)]
     good, seconds = all(day["passed"] for day in days), time.perf_counter() - began
     evidence = {
         "photos": len(photos), "frames_a_s": HZ, "labelled": LABELLED, "late_s": LATE_S, "events": EVENTS,

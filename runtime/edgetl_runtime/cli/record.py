@@ -21,7 +21,7 @@ EXAMPLE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
-    parser.add_argument("source", metavar="ADDRESS", help="a source: serial://, v4l2://, csi://, mcap://, file://, ...")
+    parser.add_argument("source", metavar="ADDRESS", help="a source: serial://, v4l2://, csi://, rtsp://, mcap://, ...")
     parser.add_argument("--out", required=True, metavar="FILE.mcap", help="a new file; one that is there is kept")
     parser.add_argument("--for", type=float, dest="seconds", metavar="SECONDS", help="stop after that long")
     parser.add_argument("--lossless", action="store_true", help="frames as PNG in place of JPEG")

@@ -24,7 +24,7 @@ from edgetl_runtime.sinks import open_sink
 from edgetl_runtime.smoothing import MODES, DecisionFilter, RateLimit, Thinner
 from edgetl_runtime.sources import open_source
 from edgetl_runtime.watchdog import Watchdog
-from edgetl_runtime.windows import WindowSpec
+from edgetl_runtime.windows import Crop, CropSpec, WindowSpec
 
 __all__ = ["EXAMPLE", "add_arguments", "parse_label", "run"]
 
@@ -36,13 +36,13 @@ _LONG_S = 1e15  # no clock counts so far; also keeps out NaN, and whole numbers 
 EXAMPLE = (
     "edgetl-runtime run 'v4l2:///dev/video0?rate_hz=30' --state state/\n"
     "  edgetl-runtime run 'serial:///dev/ttyUSB0?schema=imu.toml' --to unix:///run/edgetl.sock --to mcap://day.mcap\n"
-    "  edgetl-runtime run 'csi://0' --teach cup,plate,fork     (press c, p or f: what is seen is learnt)"
+    "  edgetl-runtime run 'csi://0' --teach cup,plate,fork --view    (press c, p or f: what is seen is learnt)"
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
-    parser.add_argument("source", metavar="ADDRESS", help="a source: serial://, v4l2://, csi://, mcap://, file://, ...")
+    parser.add_argument("source", metavar="ADDRESS", help="a source: serial://, v4l2://, csi://, rtsp://, mcap://, ...")
     parser.add_argument(
         "--to", action="append", metavar="ADDRESS",
         help="where records go: stdout (default), file://LOG.jsonl, unix:///SOCKET, mcap://FILE, mqtt://BROKER/TOPIC,"
@@ -69,6 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--remember-mb", type=int, default=64, help="of inputs, for labels that come late")
     parser.add_argument("--rate-hz", type=float, help="of windows, for a bundle that does not say")
     parser.add_argument("--stride", type=int, help="steps from window to window")
+    parser.add_argument(
+        "--crop", action="append", metavar="NAME:LEFT,TOP,RIGHT,BOTTOM",
+        help="judge this part of each frame on its own, in fractions of the frame; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--for", type=float, dest="seconds", metavar="SECONDS", help="stop after that long")
     add_policy(parser)
     add_keep_raw(parser)
@@ -81,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         source = opened.enter_context(open_source(args.source))
         memory = Memory(args.remember_mb << 20)
         loop = Loop(
-            session, source, inputs_of(source.about, session.takes, _window(args, session)),
+            session, source, inputs_of(source.about, session.takes, _window(args, session), _crops(args)),
             memory=memory, smooth=_smoothing(args), watchdog=Watchdog(), observe=not args.no_observe,
         )  # fmt: skip
         learning = LearningThread(
@@ -144,14 +148,30 @@ def parse_label(line: str) -> LabelRequest:
     except (ValueError, RecursionError) as error:
         raise SourceError(f"a label is text, or JSON with the keys label and number: {error}") from error
     label, number, stamp_s = entries.pop("label", None), entries.pop("number", None), entries.pop("stamp_s", None)
-    teach = entries.pop("teach", False)
-    if not isinstance(label, str) or type(teach) is not bool or entries:
-        raise SourceError(f"a label has the keys label, number or stamp_s, and teach; got {line[:200]!r}")
+    teach, place = entries.pop("teach", False), entries.pop("place", None)
+    if not isinstance(label, str) or type(teach) is not bool or not isinstance(place, (str, type(None))) or entries:
+        raise SourceError(f"a label has the keys label, number or stamp_s, place and teach; got {line[:200]!r}")
     if number is not None and type(number) is not int:
         raise SourceError(f"the number of an input must be whole; got {number!r}")
     if stamp_s is not None and not (type(stamp_s) in (int, float) and -_LONG_S < stamp_s < _LONG_S):
         raise SourceError(f"the stamp of an input must be a number of seconds; got {stamp_s!r}")
-    return LabelRequest(label, number, stamp_s, teach)
+    return LabelRequest(label, number, stamp_s, teach, place)
+
+
+def _crops(args: argparse.Namespace) -> Optional[CropSpec]:
+    found = []
+    for text in args.crop or ():
+        name, _, numbers = text.rpartition(":")
+        try:
+            left, top, right, bottom = map(float, numbers.split(","))
+            found.append(Crop(name, left, top, right, bottom))
+        except ValueError as error:
+            wanted = "--crop is like door:0,0.2,0.5,1, in fractions of the frame"
+            raise SourceError(f"{wanted}; got {text!r}: {error}") from error
+    names = [crop.name for crop in found]
+    if "" in names or len(set(names)) < len(names):
+        raise SourceError(f"each --crop needs a name of its own; got {names}")
+    return CropSpec(tuple(found)) if found else None
 
 
 def _smoothing(args: argparse.Namespace) -> Optional[DecisionFilter]:

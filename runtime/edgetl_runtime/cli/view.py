@@ -98,6 +98,7 @@ class Facts:
         best = ", ".join(f"{label} {100 * share:.0f} %" for label, share in said["best"][:3])
         if "decision" not in said:
             return best
+        best = f"{best} at {said['place']}" if "place" in said else best
         return f"{said['decision'] if said['decision'] is not None else said['reason']}    now {best}"
 
     def _course(self) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgetl_runtime.errors import SourceError
 from edgetl_runtime.preprocess import ArrayPreprocess, Preprocess
 from edgetl_runtime.sources import About, Sample
-from edgetl_runtime.windows import Windower, WindowSpec
+from edgetl_runtime.windows import CropSpec, Windower, WindowSpec
 
 __all__ = ["Cutter", "Input", "Memory", "inputs_of"]
 
@@ -22,9 +22,9 @@ Cutter = Callable[[Sequence[Sample]], List["Input"]]
 
 @dataclass(frozen=True, eq=False)
 class Input:
-    """One frame, vector or window: `data` as the session takes it, the stamps of its first and last sample.
+    """One frame, crop, vector or window: `data` as the session takes it, the stamps of its first and last sample.
 
-    `number` counts from 1 in the order of time; it names the input in answers and labels.
+    `number` counts from 1 in the order of time; it names the input in answers and labels. `place` is of a crop.
     """
 
     number: int
@@ -33,6 +33,7 @@ class Input:
     stamp_s: float
     doubt: str = ""
     label: Optional[str] = None
+    place: str = ""
 
 
 # What Python keeps of an Input beside its numbers: a day of small vectors would be mostly this.
@@ -55,27 +56,37 @@ class Memory:
             while self._bytes > self._most_bytes and len(self._inputs) > 1:
                 self._bytes -= self._inputs.popleft().data.nbytes + _BESIDES_BYTES
 
-    def find(self, number: Optional[int] = None, stamp_s: Optional[float] = None) -> Optional[Input]:
-        """The input of that number, or the newest that holds that moment; without either the newest of all."""
+    def find(
+        self, number: Optional[int] = None, stamp_s: Optional[float] = None, place: Optional[str] = None
+    ) -> Optional[Input]:
+        """The input of that number, or the newest that holds that moment; without either the newest; of that place."""
         with self._lock:
-            if number is None and stamp_s is None:
-                return self._inputs[-1] if self._inputs else None
             inputs = list(self._inputs)  # searched outside of the lock, which the loop wants
-        if number is not None:
-            return next((item for item in reversed(inputs) if item.number == number), None)
-        assert stamp_s is not None
-        return next((item for item in reversed(inputs) if item.start_s <= stamp_s <= item.stamp_s), None)
+        return next(
+            (
+                item
+                for item in reversed(inputs)
+                if number in (None, item.number)
+                and (stamp_s is None or item.start_s <= stamp_s <= item.stamp_s)
+                and place in (None, item.place)
+            ),
+            None,
+        )
 
 
-def inputs_of(about: About, preprocess: Preprocess, window: Optional[WindowSpec] = None) -> Cutter:
-    """How samples of a source become inputs of a session: one by one, or cut into windows.
+def inputs_of(
+    about: About, preprocess: Preprocess, window: Optional[WindowSpec] = None, crops: Optional[CropSpec] = None
+) -> Cutter:
+    """How samples of a source become inputs of a session: one by one, in crops, or cut into windows.
 
     `window` is in place of the bundle's own. Raises SourceError when the two do not fit.
     """
+    if crops is not None and about.kind != "frame":
+        raise SourceError(f"{about.name} gives numbers, and crops are of frames")
     if about.kind == "frame":
         if isinstance(preprocess, ArrayPreprocess):
             raise SourceError(f"{about.name} gives frames, and the bundle takes numbers of shape {preprocess.shape}")
-        return _one_by_one()
+        return _one_by_one() if crops is None else _in_crops(crops)
     if not isinstance(preprocess, ArrayPreprocess):
         raise SourceError(f"{about.name} gives {len(about.channels)} numbers a sample, and the bundle takes frames")
     window = window or preprocess.window
@@ -104,6 +115,22 @@ def _one_by_one() -> Cutter:
             inputs.append(
                 Input(count[0], sample.data, sample.stamp_s, sample.stamp_s, sample.doubt, sample.label)
             )
+        return inputs
+
+    return cut
+
+
+def _in_crops(crops: CropSpec) -> Cutter:
+    count = [0]
+
+    def cut(samples: Sequence[Sample]) -> List[Input]:
+        inputs = []
+        for sample in samples:
+            for place, frame in crops.apply(sample.data):
+                count[0] += 1
+                inputs.append(
+                    Input(count[0], frame, sample.stamp_s, sample.stamp_s, sample.doubt, sample.label, place)
+                )
         return inputs
 
     return cut

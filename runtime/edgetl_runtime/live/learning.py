@@ -27,12 +27,16 @@ Tell = Callable[[Dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class LabelRequest:
-    """A label for the input of that number, or of that moment, or the newest; `on_purpose` when a person teaches."""
+    """A label for the input of that number, or of that moment, or the newest; `on_purpose` when a person teaches.
+
+    Of a frame that is cut into crops, a moment has many: then `place` says which.
+    """
 
     label: str
     number: Optional[int] = None
     stamp_s: Optional[float] = None
     on_purpose: bool = False
+    place: Optional[str] = None
 
 
 class LearningThread:
@@ -68,7 +72,7 @@ class LearningThread:
 
     def ask(self, request: LabelRequest) -> None:
         """Look the input up at once and learn it soon; never waits."""
-        item = self._memory.find(request.number, request.stamp_s)
+        item = self._memory.find(request.number, request.stamp_s, request.place)
         reason = "it is not remembered any more" if item is None else self._refusal(request, item)
         if not reason:
             try:
@@ -86,6 +90,8 @@ class LearningThread:
     def _refusal(self, request: LabelRequest, item: Input) -> str:
         if item.doubt:
             return f"the sensor was {item.doubt.replace('_', ' ')}"
+        if item.place and request.number is None and request.place is None:
+            return f"which place? Say it, like {item.place!r}, or the number of the input"
         if self._newest_within_s is not None and request.number is None and request.stamp_s is None:
             age_s = time.monotonic() - item.stamp_s
             if age_s > self._newest_within_s:

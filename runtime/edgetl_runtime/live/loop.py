@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import copy
 import logging
 import time
 from typing import Any, Callable, Deque, Dict, List, Optional, Sequence
@@ -50,6 +51,7 @@ class Loop:
         self._session, self._source, self._cut, self._sinks = session, source, cut, list(sinks)
         self._memory, self._smooth, self._watchdog, self._clock = memory, smooth, watchdog, clock
         self._observe = observe
+        self._steady: Dict[str, DecisionFilter] = {}  # each place of a frame is decided on its own
         self._told: Deque[Dict[str, Any]] = collections.deque()  # by other threads, written in this one
         self._health_every_s, self._health_s, self._state = health_every_s, float("-inf"), ""
         self._stopping = False
@@ -90,9 +92,11 @@ class Loop:
         """What came, at most a tenth of a second waited for; False at the end of the source."""
         samples = self._source.read(_POLL_S)
         inputs = self._cut(samples or [])
-        if self._source.about.live and len(inputs) > _MOST_BEHIND:
-            self.skipped += len(inputs) - _MOST_BEHIND
-            inputs = inputs[-_MOST_BEHIND:]
+        moments = sorted({item.stamp_s for item in inputs})  # a frame may be cut into many inputs
+        if self._source.about.live and len(moments) > _MOST_BEHIND:
+            newest = [item for item in inputs if item.stamp_s >= moments[-_MOST_BEHIND]]
+            self.skipped += len(inputs) - len(newest)
+            inputs = newest
         health = self._source.health()
         for item in inputs:
             self._predict(item, health)
@@ -123,7 +127,10 @@ class Loop:
             best = sorted(prediction.probabilities.items(), key=lambda pair: -pair[1])[:_BEST]
             record.update(label=label, probability=share, best=[[str(name), value] for name, value in best])
             if self._smooth is not None:
-                decision = self._smooth.push(item.stamp_s, prediction.probabilities, prediction.outlier)
+                if item.place not in self._steady:
+                    self._steady[item.place] = copy.deepcopy(self._smooth)
+                steady = self._steady[item.place]
+                decision = steady.push(item.stamp_s, prediction.probabilities, prediction.outlier)
                 record.update(decision=decision.label, reason=decision.reason, changed=decision.changed)
         record.update(
             outlier=prediction.outlier, generation=prediction.generation, latency_ms=prediction.latency_ms,
@@ -131,6 +138,8 @@ class Loop:
         )  # fmt: skip
         if self._source.about.live:
             record["age_ms"] = (self._clock() - item.stamp_s) * 1e3
+        if item.place:
+            record["place"] = item.place
         if item.label is not None:
             record["truth"] = item.label
         self._write(record)

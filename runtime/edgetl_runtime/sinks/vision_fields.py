@@ -23,21 +23,22 @@ def is_classification(record: Mapping[str, Any]) -> bool:
     return record.get("kind") == "prediction" and "best" in record
 
 
-def header_of(stamp_s: float) -> Dict[str, Any]:
-    """A std_msgs/Header; in ROS a stamp of 0 was never set."""
-    nanoseconds = max(1, round(stamp_s * 1e9))
-    return {"stamp": {"sec": nanoseconds // 10**9, "nanosec": nanoseconds % 10**9}, "frame_id": ""}
+def header_of(record: Mapping[str, Any]) -> Dict[str, Any]:
+    """A std_msgs/Header: `frame_id` is the place of a crop; in ROS a stamp of 0 was never set."""
+    nanoseconds = max(1, round(float(record["stamp_s"]) * 1e9))
+    stamp = {"sec": nanoseconds // 10**9, "nanosec": nanoseconds % 10**9}
+    return {"stamp": stamp, "frame_id": str(record.get("place", ""))}
 
 
 def classification_of(record: Mapping[str, Any]) -> Dict[str, Any]:
     """A vision_msgs/Classification: the best hypotheses of a prediction, scores within [0, 1]."""
     results = [{"class_id": str(label), "score": float(score)} for label, score in record["best"]]
-    return {"header": header_of(float(record["stamp_s"])), "results": results}
+    return {"header": header_of(record), "results": results}
 
 
 def info_of(record: Mapping[str, Any]) -> Dict[str, Any]:
     """A vision_msgs/VisionInfo: which generation of the head answered."""
     return {
-        "header": header_of(float(record["stamp_s"])), "method": "edgetl", "database_location": "",
+        "header": header_of(record), "method": "edgetl", "database_location": "",
         "database_version": int(record["generation"]),
     }  # fmt: skip

@@ -114,6 +114,7 @@ def test_a_source_that_does_not_fit_the_bundle_is_one_line(
         ('{"label": "cup"}', LabelRequest("cup")),
         ('{"label": "cup", "number": 12, "teach": true}', LabelRequest("cup", 12, None, True)),
         ('{"label": "cup", "stamp_s": 1.5}', LabelRequest("cup", None, 1.5)),
+        ('{"label": "cup", "place": "door"}', LabelRequest("cup", place="door")),
     ],
 )
 def test_a_label_is_text_or_json(line: str, request_: LabelRequest) -> None:
@@ -124,6 +125,7 @@ def test_a_label_is_text_or_json(line: str, request_: LabelRequest) -> None:
     "line",
     ['{"label": 3}', "{}", '{"label": "a", "number": "1"}', '{"label": "a", "stamp_s": NaN}', "{", '{"a": ' * 10_000,
      '{"label": "a", "stamp_s": ' + "9" * 400 + "}",
+     '{"label": "a", "place": 1}',
      '{"label": "a", "colour": 1}', '{"label": "a", "teach": 1}', '{"label": "a", "number": true}'],
 )  # fmt: skip
 def test_a_senseless_label_is_refused(line: str) -> None:
@@ -140,7 +142,7 @@ def test_each_label_gets_a_key_of_its_own() -> None:
 
 
 def wait_for(done: Callable[[], Any]) -> Any:
-    until = time.monotonic() + 10.0
+    until = time.monotonic() + 20.0
     while not done() and time.monotonic() < until:
         time.sleep(0.005)
     return done()
@@ -186,6 +188,37 @@ def test_a_pressed_key_learns_what_is_seen(state: Path, digits: str) -> None:
     os.close(there)
     with golden.opened(state, None) as session:
         assert [sample.label for sample in session.samples()] == ["plate"]
+
+
+def test_over_mqtt_predictions_go_out_and_labels_come_in(state: Path, digits: str, tmp_path: Path) -> None:
+    paho = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
+    from tests.runtime.sinks.brokers import MqttBroker
+
+    broker, heard = MqttBroker(tmp_path), []  # type: ignore[var-annotated]
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    client.on_message = lambda _, __, message: heard.append(json.loads(message.payload))
+    client.connect("127.0.0.1", broker.port)
+    client.subscribe("robot/#")
+    client.loop_start()
+    process = subprocess.Popen(
+        command(state, f"{digits}&speed=0.1", "--to", f"mqtt://127.0.0.1:{broker.port}/robot?labels=yes"),
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+    def of(kind: str) -> List[Dict[str, Any]]:
+        return [record for record in list(heard) if isinstance(record, dict) and record.get("kind") == kind]
+
+    assert wait_for(lambda: of("prediction"))
+    client.publish("robot/label", json.dumps({"label": "eleven", "number": of("prediction")[0]["number"]}), qos=1)
+    client.publish("robot/label", '{"label": 3}', qos=1)
+    assert wait_for(lambda: of("learnt") and of("refused"))
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+    client.disconnect()
+    client.loop_stop()
+    broker.stop()
+    with golden.opened(state, None) as session:
+        assert [sample.label for sample in session.samples()] == ["eleven"]
 
 
 def test_the_supervisor_hears_from_the_loop_and_not_from_one_that_hangs(

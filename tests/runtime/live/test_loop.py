@@ -19,6 +19,7 @@ from edgetl_runtime.sources.array_feed import ArrayFeed
 from edgetl_runtime.sources.pacing import PacedFeed
 from edgetl_runtime.sources.simulated_feed import SimulatedFeed
 from edgetl_runtime.watchdog import Watchdog
+from edgetl_runtime.windows import Crop, CropSpec
 
 from tests.runtime import golden
 
@@ -94,6 +95,35 @@ def taught(session: Session, source: Source, requests: List[LabelRequest], **opt
     learning.close()
     kept.records += loop.leftover()
     return kept
+
+
+def test_places_of_a_frame_are_judged_decided_and_taught_each_on_its_own(session: Session) -> None:
+    """Two digits side by side, one before each crop; a label without a place could mean either."""
+    frames = golden.frames()[:COUNT]
+    pairs = np.concatenate([frames, np.repeat(frames[:1], COUNT, axis=0)], axis=2)
+    crops = CropSpec((Crop("left", 0.0, 0.0, 0.5, 1.0), Crop("right", 0.5, 0.0, 1.0, 1.0)))
+    kept, memory = Kept(), Memory()
+    source = Source(ArrayFeed("digits", pairs, rate_hz=10.0))
+    loop = Loop(
+        session, source, inputs_of(source.about, session.takes, crops=crops), [kept],
+        memory=memory, smooth=DecisionFilter(memory_s=1.0),
+    )  # fmt: skip
+    learning = LearningThread(session, memory, loop.tell)
+    loop.run()
+    found = kept.of("prediction")
+    assert [record["number"] for record in found] == list(range(1, 2 * COUNT + 1))
+    left, right = found[::2], found[1::2]
+    assert {record["place"] for record in left} == {"left"} and {record["place"] for record in right} == {"right"}
+    alone = session.predict_many(frames)
+    assert [record["label"] for record in left] == [prediction.label for prediction in alone]
+    assert right[-1]["decision"] == alone[0].label and left[-1]["decision"] is None  # another digit each time
+    learning.ask(LabelRequest("eleven", stamp_s=0.7))
+    learning.ask(LabelRequest("eleven", stamp_s=0.7, place="left"))
+    learning.ask(LabelRequest("twelve", number=2))
+    learning.close()
+    told = loop.leftover()
+    assert [record["number"] for record in told if record["kind"] == "learnt"] == [15, 2]
+    assert ["which place" in record["reason"] for record in told if record["kind"] == "refused"] == [True]
 
 
 def test_labels_that_come_late_are_learnt_for_the_input_they_name(session: Session) -> None:
