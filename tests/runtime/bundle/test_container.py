@@ -6,6 +6,7 @@ import io
 import os
 import random
 import struct
+import tempfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -15,6 +16,8 @@ import pytest
 from edgetl_runtime.bundle import read_bundle, write_bundle
 from edgetl_runtime.bundle.manifest import MAX_MANIFEST_BYTES, dump_manifest
 from edgetl_runtime.errors import BundleCorruptError, BundleError, BundleUnsignedError, EdgetlError, SourceError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.runtime import golden
 
@@ -231,3 +234,30 @@ def test_the_manifest_pins_every_byte(tmp_path: Path) -> None:
         assert hashlib.sha256(found.members[name]).hexdigest() == member.sha256
     other = golden.changed_bundle(tmp_path / "x", sequence=found.manifest.sequence + 1)
     assert read_bundle(other).id != found.id
+
+
+SMALL = zipped([("manifest.json", b'{"members": {}}'), ("manifest.sig", b"{}"), ("a.bin", b"bytes"), ("b.bin", b"")])
+
+
+@given(
+    edits=st.lists(
+        st.tuples(st.integers(0, 1 << 16), st.integers(0, 12), st.binary(max_size=12)), min_size=1, max_size=4
+    ),
+    whole=st.booleans(),
+)
+def test_whatever_is_cut_out_put_in_or_written_over_is_refused_as_a_bundle(
+    edits: List[Tuple[int, int, bytes]], whole: bool
+) -> None:
+    right = RAW if whole else SMALL
+    changed = right
+    for position, cut, put in edits:
+        at = position % (len(changed) + 1)
+        changed = changed[:at] + put + changed[at + cut :]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.edgetl"
+        path.write_bytes(changed)
+        try:
+            read_bundle(path)
+        except BundleError:
+            return
+    assert changed == RAW
