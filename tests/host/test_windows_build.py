@@ -33,22 +33,21 @@ def motion(kind, seconds, seed):
     return np.stack([swing, 0.5 * swing, 1 + 0.3 * swing], axis=1) + 0.02 * generator.normal(size=(len(swing), 3))
 
 
-@pytest.fixture(scope="module")
-def table(tmp_path_factory):
+def write_table(path, people, seconds):
     lines, clock = ["time [ms],ax [g],ay [g],az [g],label,group"], 0
-    for number, who in enumerate(("anna", "ben", "cleo", "dan", "eve")):
+    for number, who in enumerate(people):
         for place, kind in enumerate(KINDS):
             clock += 5000
-            for row in motion(kind, 6.0, 10 * number + place):
+            for row in motion(kind, seconds, 10 * number + place):
                 clock += 10
                 lines.append(f"{clock},{row[0]:.4f},{row[1]:.4f},{row[2]:.4f},{kind},{who}")
-    path = tmp_path_factory.mktemp("motion") / "motion.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
 @pytest.fixture(scope="module")
-def bundle(table):
+def bundle(tmp_path_factory):
+    table = write_table(tmp_path_factory.mktemp("motion") / "motion.csv", ("anna", "ben", "cleo", "dan", "eve"), 4.0)
     out = table.with_suffix(".edgetl")
     arguments, sys.argv = sys.argv, ["bundle.py", str(table), str(out)]
     try:
@@ -96,7 +95,8 @@ def test_a_serial_sensor_of_other_units_is_understood(bundle, tmp_path, capsys):
     assert answers and set(answers) == {"walk"}
 
 
-def test_edgetl_build_trains_a_network_that_nobody_pretrained(table, tmp_path, capsys):
+def test_edgetl_build_trains_a_network_that_nobody_pretrained(tmp_path, capsys):
+    table = write_table(tmp_path / "motion.csv", ("anna", "ben", "cleo"), 2.0)
     start = ["build", "--backbone", "edgetl/conv1d-s", "--data", str(table), "--out", str(tmp_path / "cli.edgetl")]
     windows = ["--window", "50", "--rate-hz", "50"]
     assert host([*start, *windows, "--columns", "az,ax"]) == 0
