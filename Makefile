@@ -4,7 +4,7 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.10 python3; do $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 
 # Each is benchmarks/NAME.py (dashes become underscores); it prints its figures and writes build/evidence/NAME.json.
-EVIDENCE := extractors engines engine-cost preprocess bench own-data bad-input exactness bench-heads fewshot steering recipes-bench choose attacks fuzz serial-noise hot-swap adapt-bench guard quantization robot-day camera-day recordings live reliability data-check
+EVIDENCE := extractors engines engine-cost preprocess bench own-data bad-input exactness bench-heads fewshot series steering recipes-bench choose attacks fuzz serial-noise hot-swap adapt-bench guard quantization robot-day camera-day recordings live reliability data-check
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -58,6 +58,7 @@ serial-noise: ## a noisy serial line: what comes out of a million damaged frames
 guard:      ## what the guard lets through, keeps back and sends back, on real shifts and under attack
 recipes-bench: ## scratch, frozen features, last-blocks and full, by images a class: accuracy and time
 choose:     ## does the ranking of backbones agree with what fine-tuning then gives: weighted Kendall tau
+series:     ## small networks on motion, muscles, terrain and speech: trained, packed, taught in a new domain
 steering:   ## steering angle and throttle of a real drive, by the regression heads
 quantization: ## INT8 beside float32 on real weights: accuracy, decisions, size, speed, and what was not offered
 adapt-bench: ## following the domain without labels: drift, alignment, outliers
