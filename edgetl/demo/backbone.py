@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetl.backbones import from_module
 from edgetl.demo.domains import CLASSES, PREPROCESS
+from edgetl.tuning.objective import Objective
+from edgetl.tuning.recipes import Recipe
+from edgetl.tuning.samples import Samples
+from edgetl.tuning.training import train
+from edgetl.tuning.workers import Workers
 
 if TYPE_CHECKING:
     import torch
@@ -19,16 +27,17 @@ __all__ = ["FINETUNE_RECIPE", "MEAN", "SCALE", "accuracy", "finetuned", "tensors
 # Network input = (pixel - MEAN) * SCALE, about -1..1.
 MEAN, SCALE = 127.5, 1 / 127.5
 _WIDTH, _DIM = 16, 128
-_EPOCHS, _BATCH, _RATE = 8, 64, 2e-3
-# Random scale and shift of up to a tenth, chosen on the held-out fifth of the source.
-_JITTER = 0.1
-
 FINETUNE_RECIPE = (
     "all layers, from the source weights and the source classifier, on the 10 labels a class alone: AdamW, "
     "rate 1e-3 falling to 0, 60 passes in batches of 20, random scale and shift of a tenth, batch statistics "
     "of the source kept"
 )
-_TUNE_EPOCHS, _TUNE_BATCH, _TUNE_RATE = 60, 20, 1e-3
+# Random scale and shift of up to a tenth, chosen on the held-out fifth of the source.
+_PLAIN = Recipe(
+    steps=0, depth_rate=1.0, warmup=0.3, clip=0.0, label_smoothing=0.0, jitter=0.1, light=0.0, validation=0.0
+)
+_SOURCE = replace(_PLAIN, epochs=8, batch=64, rate=2e-3, head_rate=2e-3, batch_statistics="moving")
+_TARGET = replace(_PLAIN, epochs=60, batch=20, rate=1e-3, head_rate=1e-3)
 
 
 def tensors(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -39,7 +48,7 @@ def tensors(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def trained(
     pixels: NDArray[np.uint8], labels: NDArray[np.int64], seed: int, progress: Callable[[int, int], None]
 ) -> torch.nn.Sequential:
-    """A network (features, classifier) trained on pixels (N, 28, 28, 1); `progress` hears (pass, passes)."""
+    """A network (features, classifier) trained on pixels (N, 28, 28, 1); `progress` hears (step, steps)."""
     import torch
 
     with torch.random.fork_rng():
@@ -47,7 +56,7 @@ def trained(
         network = _network()
     # Channels last trains a quarter faster on a processor.
     network.train().to(memory_format=torch.channels_last)
-    _fit(network, pixels, labels, seed, _EPOCHS, _BATCH, _RATE, progress)
+    _fit(network, pixels, labels, seed, _SOURCE, progress)
     return network.eval().to(memory_format=torch.contiguous_format)
 
 
@@ -55,8 +64,8 @@ def finetuned(
     network: torch.nn.Sequential, pixels: NDArray[np.uint8], labels: NDArray[np.int64], seed: int
 ) -> torch.nn.Sequential:
     """A copy of the whole network, trained on by FINETUNE_RECIPE; the one given is not changed."""
-    tuned = copy.deepcopy(network).eval()
-    _fit(tuned, pixels, labels, seed, _TUNE_EPOCHS, _TUNE_BATCH, _TUNE_RATE, lambda done, total: None)
+    tuned = copy.deepcopy(network)
+    _fit(tuned, pixels, labels, seed, _TARGET, lambda done, total: None)
     return tuned
 
 
@@ -96,39 +105,15 @@ def _fit(
     pixels: NDArray[np.uint8],
     labels: NDArray[np.int64],
     seed: int,
-    epochs: int,
-    batch: int,
-    rate: float,
+    recipe: Recipe,
     progress: Callable[[int, int], None],
 ) -> None:
+    """The loop of `edgetl.finetune`, on a network that has a classifier already."""
     import torch
-    from torch.nn import functional
 
-    inputs, targets = _input(pixels), torch.from_numpy(labels)
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-2)
-    steps = epochs * -(-len(inputs) // batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
-    for epoch in range(epochs):
-        for places in torch.split(torch.randperm(len(inputs), generator=generator), batch):
-            optimizer.zero_grad()
-            loss = functional.cross_entropy(network(_jittered(inputs[places], generator)), targets[places])
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-        progress(epoch + 1, epochs)
-
-
-def _jittered(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Each image scaled and shifted by chance; what comes in from outside is black, the -1 of this input."""
-    import torch
-    from torch.nn import functional
-
-    def draw(*shape: int) -> torch.Tensor:
-        return (torch.rand(*shape, generator=generator) * 2 - 1) * _JITTER
-
-    matrix = torch.zeros(len(images), 2, 3)
-    matrix[:, 0, 0] = matrix[:, 1, 1] = 1 + draw(len(images))
-    matrix[:, :, 2] = draw(len(images), 2)
-    grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
-    return functional.grid_sample(images + 1, grid, align_corners=False) - 1
+    joined = torch.nn.Sequential(OrderedDict(backbone=network[0], flatten=torch.nn.Flatten(1), head=network[1]))
+    extractor = from_module(network[0], PREPROCESS, MEAN, SCALE)
+    train(
+        joined, extractor, Objective(len(CLASSES)), Samples(pixels, labels, CLASSES, ""), None, recipe, seed,
+        Workers(0, 1, torch.device("cpu")), None, lambda step: progress(step.done, step.total or 0), "training",
+    )  # fmt: skip
