@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from edgetl.data import Dataset
     from edgetl.features import Extractor
 
-__all__ = ["add_backbone_arguments", "add_network_arguments", "figures", "opened_backbone", "resize_of"]
+__all__ = [
+    "add_backbone_arguments", "add_network_arguments", "add_split_argument", "figures", "opened_backbone", "resize_of",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,15 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
         "--resize", type=resize_of, metavar="PIXELS", help="shorter side before the centre crop, or stretch"
     )
     network.add_argument("--channels", choices=["RGB", "BGR", "L"], help="order of the channels")
+
+
+def add_split_argument(parser: argparse.ArgumentParser) -> None:
+    """What is held out together."""
+    parser.add_argument(
+        "--split", "--split-by", default="random", metavar="HOW",
+        help="what is held out together: random (default), group[:BY], time[:BY] or domain:BY=NAME,NAME; BY is a column"
+        " of the CSV, or a regular expression searched in the names of files",
+    )  # fmt: skip
 
 
 def opened_backbone(args: argparse.Namespace, windows: Dataset | None = None) -> Extractor:

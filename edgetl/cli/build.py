@@ -13,7 +13,7 @@ from edgetl_runtime.heads import HEADS
 from edgetl_runtime.types import Output
 
 from edgetl.build_page import build_page
-from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments
+from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, add_split_argument
 from edgetl.cli.progress import shown_progress
 from edgetl.cli.windows import add_window_arguments, opened_network_and_data
 from edgetl.pack import BuildResult, build
@@ -90,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " refitted from stored samples: the bundle then carries features of source samples, which can tell much of"
         " them; the others need sums alone",
     )
+    add_split_argument(parser)
     add_window_arguments(parser)
     add_network_arguments(parser)
 

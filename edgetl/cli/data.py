@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgetl_runtime.errors import SourceError
 
-from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, opened_backbone
+from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, add_split_argument, opened_backbone
 from edgetl.cli.progress import shown_progress
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
@@ -38,11 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--holdout", type=float, default=0.2, metavar="SHARE", help="kept from training (default 0.2)")
     parser.add_argument("--seed", type=int, default=0, help="of the split (default 0)")
-    parser.add_argument(
-        "--split", default="random", metavar="HOW",
-        help="random, group[:BY], time[:BY] or domain:BY=NAME,NAME: what is held out together; BY is a column of the"
-        " CSV, or a regular expression searched in the names of files",
-    )  # fmt: skip
+    add_split_argument(parser)
     parser.add_argument(
         "--limit", type=float, default=0.01, metavar="P", help="a label less likely than this is named (default 0.01)"
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 from edgetl_runtime.errors import SourceError
 
-from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments
+from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, add_split_argument
 from edgetl.cli.progress import shown_progress
 from edgetl.cli.windows import add_window_arguments, opened_network_and_data
 from edgetl.progress import silent
@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoints", metavar="FOLDER", help="where the run is saved every minute; run again to go on after a kill"
     )
     parser.add_argument("--cache", metavar="FOLDER", help="keep features here, by network and data, for the next run")
+    add_split_argument(parser)
     add_window_arguments(parser)
     add_network_arguments(parser)
 

@@ -49,13 +49,14 @@ def opened_network_and_data(args: argparse.Namespace) -> tuple[Extractor, Datase
     from edgetl.data import dataset
 
     options = _window_options(args)
+    how = {"holdout": args.holdout, "split": args.split}
     if args.targets:
         if options:
             raise DatasetError("--targets, numbers in place of labels, are not for windows yet; leave --window out")
-        return opened_backbone(args), dataset(args.data, targets=args.targets, holdout=args.holdout)
+        return opened_backbone(args), dataset(args.data, targets=args.targets, **how)
     if not options:
-        return opened_backbone(args), dataset(args.data, holdout=args.holdout, seed=args.seed)
-    windows = dataset(args.data, holdout=args.holdout, seed=args.seed, **options)
+        return opened_backbone(args), dataset(args.data, seed=args.seed, **how)
+    windows = dataset(args.data, seed=args.seed, **how, **options)
     return opened_backbone(args, windows), windows
 
 

@@ -143,4 +143,5 @@ class Dataset:
             indices=tuple(self.indices[i] for i in positions),
             reader=self.reader,
             groups=tuple(self.groups[i] for i in positions) if self.groups else (),
+            held=None,  # a part that is split again is split by its groups, or at random
         )

@@ -37,6 +37,7 @@ def test_a_group_is_on_one_side_only(drives: Path, split: str) -> None:
 @pytest.mark.parametrize("split", ["time:day", "time"])
 def test_the_last_in_time_are_held_out(drives: Path, split: str) -> None:
     assert dataset(drives, split=split).held_out.indices == (16, 17, 18, 19)
+    assert len(dataset(drives, split=split).training.held_out) == 4  # such as the samples that early stopping needs
     assert dataset(drives, split=split, holdout=0.0).held_out.indices == ()
 
 
