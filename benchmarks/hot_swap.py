@@ -26,7 +26,7 @@ from typing import Any
 
 import edgetl_runtime as rt
 import numpy as np
-from edgetl_runtime.bundle.members import HeadMember
+from edgetl_runtime.bundle.members import HeadMember, SourceSamples
 from edgetl_runtime.heads import fit_head
 from edgetl_runtime.statistics import Statistics
 from edgetl_runtime.store import QUOTA_BYTES, open_store
@@ -210,13 +210,13 @@ def _latencies(blocks: list[list[tuple[float, bool]]]) -> dict[str, float]:
 def _learn(work: Path, policy: str) -> dict[str, Any]:
     folder = work / policy
     folder.mkdir()
-    store, member = open_store(folder), _member()
+    store, member, guard_set = open_store(folder), _member(), SourceSamples(*_draw(np.random.default_rng(2), 500))
     store.bind("0" * 64, DIM)
     timed = _Timed(store.database.connection)
     store.database.connection = timed  # type: ignore[assignment]
     lineage = Lineage(store, member, "0" * 64)
     lineage.start()
-    teacher = Teacher(store, lineage, member, None, policy, QUOTA_BYTES)
+    teacher = Teacher(store, lineage, member, guard_set, policy, QUOTA_BYTES)
     generator = np.random.default_rng(1)
     spent, synced = [], []
     for number in range(LEARNS):
@@ -256,11 +256,15 @@ class _Timed:
 def _member() -> HeadMember:
     generator = np.random.default_rng(0)
     source = Statistics(DIM, shift=np.zeros(DIM), feature_space="0" * 64)
-    labels = [f"class {i % CLASSES:02}" for i in range(2000)]
-    rows = generator.normal(size=(2000, DIM)).astype(np.float32)
-    rows[np.arange(2000), np.arange(2000) % CLASSES] += 4.0
-    source.add(rows, labels)
+    source.add(*_draw(generator, 2000))
     return HeadMember(source, "slda", {}, fit_head("slda", source))
+
+
+def _draw(generator: np.random.Generator, count: int) -> tuple[Any, list[str]]:
+    """Features (N, D) of the source, and their labels (N)."""
+    rows = generator.normal(size=(count, DIM)).astype(np.float32)
+    rows[np.arange(count), np.arange(count) % CLASSES] += 4.0
+    return rows, [f"class {i % CLASSES:02}" for i in range(count)]
 
 
 def _summary(values: list[float]) -> dict[str, float]:

@@ -27,12 +27,14 @@ __all__ = ["Outcome", "Reference", "recorded", "reference", "seen_at", "simulate
 
 
 _MOST_DRAWS = 4096
+_SLOW_S, _TRIES = 0.5, 3  # a start that was slow is made again: a busy machine is not slow each time
 
 
 @dataclass
 class Outcome:
     """Counts of one script. `enumerated` counts every cut that was drawn, `distinct` different disk contents,
-    each of which was started on; `points` the crash points. `restarts` and `restarts_distinct` are cuts during a start.
+    each of which was started on, the slowest in `slowest_s`; `points` the crash points. `restarts` and
+    `restarts_distinct` are cuts during a start.
     """
 
     script: str
@@ -233,9 +235,18 @@ def _judge(cuts: Sequence[tuple[Cut, bool]]) -> list[tuple[str, float]]:
     name, bundles, disk, folder = _HERE["here"]
     found = []
     for cut, onward in cuts:
-        put(disk.state(cut), folder)
-        found.append(seen_at(name, folder, bundles, onward))
-        shutil.rmtree(folder)
+        seen, seconds = _started(name, disk, cut, folder, bundles, onward)
+        for _ in range(_TRIES - 1):
+            if seconds > _SLOW_S:
+                seconds = min(seconds, _started(name, disk, cut, folder, bundles, onward)[1])
+        found.append((seen, seconds))
+    return found
+
+
+def _started(name: str, disk: Disk, cut: Cut, folder: Path, bundles: Path, onward: bool) -> tuple[str, float]:
+    put(disk.state(cut), folder)
+    found = seen_at(name, folder, bundles, onward)
+    shutil.rmtree(folder)
     return found
 
 
