@@ -24,6 +24,7 @@ _MOST_BEHIND = 4
 _MOST_TOLD = 1000
 _BEST = 5
 _POLL_S = 0.1
+_HEALTH_POLL_S = 0.02
 
 
 class Loop:
@@ -54,7 +55,7 @@ class Loop:
         self._steady: Dict[str, DecisionFilter] = {}  # each place of a frame is decided on its own
         self._told: Deque[Dict[str, Any]] = collections.deque()  # by other threads, written in this one
         self._health_every_s, self._health_s, self._state = health_every_s, float("-inf"), ""
-        self._stopping = False
+        self._stopping, self._asked_s, self._state_now = False, float("-inf"), "starting"
         self.predicted = self.skipped = self.unusable = self.untold = 0
 
     def add_sink(self, sink: Sink) -> None:
@@ -97,13 +98,16 @@ class Loop:
             newest = [item for item in inputs if item.stamp_s >= moments[-_MOST_BEHIND]]
             self.skipped += len(inputs) - len(newest)
             inputs = newest
-        health = self._source.health()
-        for item in inputs:
-            self._predict(item, health)
-        self._say_health(health)
+        now_s = self._clock()
+        if inputs or samples is None or now_s - self._asked_s >= _HEALTH_POLL_S:  # a fast sensor: 250 steps a second
+            self._asked_s, health = now_s, self._source.health()
+            for item in inputs:
+                self._predict(item, health)
+            self._say_health(health)
+            self._state_now = health.state
         self._write_told()
         if self._watchdog is not None:
-            self._watchdog.alive(source=health.state, predicted=self.predicted)
+            self._watchdog.alive(source=self._state_now, predicted=self.predicted)
         return samples is not None
 
     def _predict(self, item: Input, health: Health) -> None:

@@ -20,6 +20,7 @@ _POLL_S = 0.05
 _KEPT_S = 2.0
 _HANGS_S = 30.0  # a driver has timeouts of its own, all shorter
 _SAID_EVERY_S = 10.0
+_LOOK_EVERY_S = 0.1  # for the log; `health` is asked when it is wanted
 
 
 class Source:
@@ -41,6 +42,7 @@ class Source:
         self._closing = self._ended = False
         self._error: Optional[EdgetlError] = None
         self._state, self._told, self._said_s = "starting", False, float("-inf")
+        self._looked_s = float("-inf")
         self._inside_s: Optional[float] = None  # since when the thread is in the driver
         self._thread: Optional[threading.Thread] = None
         if self.about.live:
@@ -144,7 +146,9 @@ class Source:
             self._changed.notify_all()
 
     def _say_changes(self) -> None:
-        state = self.health().state
+        if self._clock() - self._looked_s < _LOOK_EVERY_S:
+            return
+        self._looked_s, state = self._clock(), self.health().state
         if state != self._state and {state, self._state} & {"unplugged", "flooding", "not_finite", "shape"}:
             # A loose plug, for days, is not told ten times a second: a fault seldom, and its end if it was told.
             now_s, better = self._clock(), state == "ok"

@@ -44,10 +44,10 @@ def test_a_stuck_disk_holds_nobody_up_and_the_oldest_give_way() -> None:
     disk = Disk(free=False)
     sink = Queued(disk, "disk", most_waiting=10)
     sink.write({"number": 0})
-    assert wait_for(lambda: not sink._waiting)  # it is being written
+    assert wait_for(sink._waiting.empty)  # it is being written
     for number in range(1, 101):
         sink.write({"number": number})
-    assert sink.lost == 90 and len(sink._waiting) == 10
+    assert sink.lost == 90 and sink._waiting.qsize() == 10
     disk.free.set()
     sink.close()
     sink.close()
