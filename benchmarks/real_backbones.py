@@ -7,6 +7,7 @@ with the weights dequantized: everything up to the pooled features.
 from __future__ import annotations
 
 import logging
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ IMAGENET_TOP1: dict[str, float | None] = {
 }  # fmt: skip
 
 
+@cache
 def real_backbone(name: str, size: int) -> Extractor:
     """Extractor of RGB images stretched to `size`, with the real weights of that name."""
     models = data_folder() / "models"

@@ -41,14 +41,17 @@ class FeatureCache:
             return _computed(extractor, samples, workers)
         key = hashlib.sha256(f"{extractor_digest(extractor)} {samples.digest}".encode()).hexdigest()
         path = self._folder / f"{key[:32]}.safetensors"
+        kept: NDArray[np.float32] | None = None
         try:
-            kept: NDArray[np.float32] = load(path.read_bytes())["features"]
-            if kept.shape == (len(samples), extractor.dim):
-                return kept
+            read: NDArray[np.float32] = load(path.read_bytes())["features"]
+            kept = read if read.shape == (len(samples), extractor.dim) else None
         except FileNotFoundError:
             pass
         except (OSError, SafetensorError, KeyError) as error:
             logger.warning("%s does not load and is made anew: %s", path, error)
+        # Computing is done together, so all take part where the folder of one of several machines has it not.
+        if workers.all_have(kept is None) and kept is not None:
+            return kept
         features = _computed(extractor, samples, workers)
         if workers.leads:
             try:

@@ -79,6 +79,8 @@ def train(
     network.to(device)
     run = _Run(network, extractor, objective, recipe, seed, workers)
     course = run.restored(checkpoints.load()) if checkpoints is not None else Course()
+    if not workers.all_have(len(course.losses)):
+        raise TuningError("the processes found different checkpoints; name a folder that all machines share")
     joined = workers.joined(network)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         while not course.finished and course.epoch < recipe.epochs:

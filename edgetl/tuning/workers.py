@@ -46,6 +46,14 @@ class Workers:
         total: torch.Tensor = self.accelerator.reduce(value, reduction="sum")
         return total
 
+    def all_have(self, number: int) -> bool:
+        """Whether that number is the same in every process."""
+        import torch
+
+        mine = torch.tensor([float(number), float(number) ** 2], device=self.device, dtype=torch.float64)
+        total = self.summed(mine.clone())
+        return bool(total[0] == self.count * mine[0]) and bool(total[1] == self.count * mine[1])
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.accelerator is not None:
