@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import wave
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from edgetl_runtime.live import inputs_of
+from edgetl_runtime.preprocess import ArrayPreprocess
+from edgetl_runtime.sources import open_source
 from edgetl_runtime.windows import Windower, WindowSpec
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -162,6 +166,21 @@ def test_a_list_of_recordings_names_intervals_and_groups(tmp_path):
     assert data.skipped["damaged"] == 1 and set(data.groups) == {"d1", "d2"}
     assert max(sample.max() for sample, label in data if label == "slow") <= 400
     assert min(sample.min() for sample, label in data if label == "fast") >= 500
+
+
+def test_intervals_of_a_real_recording_are_the_windows_that_run_would_cut(data_folder, tmp_path):
+    pytest.importorskip("mcap")
+    address = f"mcap://{data_folder / 'logs' / 'camera_imu_20s.mcap'}?topic=/imu/data"
+    table = f"path,label,start_s,end_s\n{address},first,0,9.999\n{address},second,10,\n"
+    (tmp_path / "list.csv").write_text(table)
+    data = edgetl.dataset(tmp_path / "list.csv", window=WindowSpec(50, 50, 50.0), holdout=0.2)
+    assert set(data.labels) == {"first", "second"} and len(data.held_out) and len(data.window.channels) >= 6
+    with open_source(address) as source:
+        cutter = inputs_of(source.about, ArrayPreprocess((50, len(source.about.channels)), data.window))
+        live = [item.data for item in cutter(list(source))]
+    assert len(live) == 20
+    # The parts of the dataset begin elsewhere; its very first window is the stream's.
+    assert np.array_equal(next(iter(replace(data, holdout=0.0)))[0], live[0])
 
 
 def test_arrays_that_are_windows_already_are_checked(tmp_path):
