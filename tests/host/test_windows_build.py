@@ -95,14 +95,24 @@ def test_a_serial_sensor_of_other_units_is_understood(bundle, tmp_path, capsys):
     assert answers and set(answers) == {"walk"}
 
 
+WINDOWS = ("--window", "50", "--rate-hz", "50")
+
+
+def command(folder):
+    table = write_table(folder / "motion.csv", ("anna", "ben", "cleo"), 2.0)
+    return ["build", "--backbone", "edgetl/conv1d-s", "--data", str(table), "--out", str(folder / "cli.edgetl")]
+
+
+@pytest.mark.slow
 def test_edgetl_build_trains_a_network_that_nobody_pretrained(tmp_path, capsys):
-    table = write_table(tmp_path / "motion.csv", ("anna", "ben", "cleo"), 2.0)
-    start = ["build", "--backbone", "edgetl/conv1d-s", "--data", str(table), "--out", str(tmp_path / "cli.edgetl")]
-    windows = ["--window", "50", "--rate-hz", "50"]
-    assert host([*start, *windows, "--columns", "az,ax"]) == 0
+    assert host([*command(tmp_path), *WINDOWS, "--columns", "az,ax"]) == 0
     assert "3 classes" in capsys.readouterr().out
     spec = rt.read_bundle(tmp_path / "cli.edgetl", allow_unsigned=True).manifest.preprocess.window
     assert (spec.stride, spec.channels, spec.units) == (25, ("az", "ax"), ("g", "g"))
+
+
+def test_edgetl_build_says_what_is_wrong_with_windows(tmp_path, capsys):
+    start, windows = command(tmp_path), WINDOWS
     for options, said in (
         ([], "say --window and --rate-hz"),
         (windows[:2], "say --rate-hz"),
