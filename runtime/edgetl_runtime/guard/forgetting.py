@@ -11,10 +11,11 @@ from edgetl_runtime.guard.records import SourceCheck
 __all__ = ["cost"]
 
 
-def cost(check: Optional[SourceCheck], policy: Policy) -> Optional[str]:
+def cost(check: Optional[SourceCheck], policy: Policy, numbers: bool = False) -> Optional[str]:
     """Why the challenger must not go live, in words; None when it costs no more than the policy allows.
 
-    Against the factory head: all samples together, then class by class, each beyond what chance explains.
+    Against the factory head: all samples together, then class by class, each beyond what chance explains. For
+    `numbers` nothing is put down to chance: a head that turns many of them about would be believed for its very size.
     """
     if check is None or not sum(check.counts):
         return None
@@ -22,7 +23,7 @@ def cost(check: Optional[SourceCheck], policy: Policy) -> Optional[str]:
     lost = [n * (new - old) for n, new, old in zip(check.counts, check.challenger, check.factory)]
     rows = list(zip(lost, changed, check.classes, check.counts, check.worse))
     total = sum(check.counts)
-    if sum(lost) > policy.forgetting * total + policy.doubt * math.sqrt(sum(changed)):
+    if sum(lost) > policy.forgetting * total + (0.0 if numbers else policy.doubt) * math.sqrt(sum(changed)):
         most = max(rows, key=lambda row: row[0])
         return (
             f"it forgets: of {total} source samples {sum(check.worse)} turn worse and {sum(check.better)} better;"

@@ -121,7 +121,7 @@ class Guard:
         why = self._reason()
         if why is None:
             return Verdict("keep", self._waiting(), "", evidence)
-        against = cost(check, policy) or self._implausible(check)
+        against = cost(check, policy, None in self._judged) or self._implausible(check)
         if against is not None:
             return Verdict("keep", f"{why}; but {against}", "", evidence)
         if alarms:

@@ -23,8 +23,8 @@ class Policy:
     believed, however bad the other one is: then labels are wrong, or nobody has learnt the new domain yet.
 
     On the source guard set a challenger may lose the share `forgetting` of all samples (for targets, of their
-    variance), and `doubt` standard errors more before that is believed; of one class the share `class_forgetting`
-    and one standard error.
+    variance), and, of classes, `doubt` standard errors more before that is believed; of one class the share
+    `class_forgetting` and one standard error.
     With `acts` false the guard asks where it would have acted; with `judges` false everything learnt goes live.
     """
 

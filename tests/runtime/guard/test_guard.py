@@ -249,3 +249,13 @@ def test_a_head_that_is_hardly_ever_right_is_not_believed_however_bad_the_other_
     # It has learnt since: the last twenty samples count.
     guard.add([trial(i, 1.0, 0.0) for i in range(20)])
     assert guard.judge(check()).decision == "promote"
+
+
+def test_of_numbers_no_loss_on_the_source_is_put_down_to_chance():
+    """A head that turns everything about changes so much that half a standard error would excuse what it costs."""
+    guard = Guard("guarded", scale=4.0)
+    guard.add([Trial(None, 2.0, 0.2, 2.0) for _ in range(20)])
+    first = np.full(20, 1.0)
+    turned = first + np.where(np.arange(20) % 2, 1.0, -0.9)
+    assert guard.judge(source_check(["numbers"] * 20, first, turned, first)).decision == "keep"
+    assert guard.judge(source_check(["numbers"] * 20, first, first - 0.1, first)).decision == "promote"
