@@ -103,8 +103,8 @@ def verify_manifest(manifest: bytes, signature: bytes, trusted: Mapping[str, byt
     if public is None:
         raise BundleSignatureError(
             f"the bundle is signed by key {claim['key'][:16]}, which this device does not trust"
-            f" (trusted: {', '.join(sorted(trusted)) or 'no key'}): it was never added (edgetl-runtime trust add KEY.pub),"
-            " or it was revoked: then sign the bundle with another key (edgetl sign)"
+            f" (trusted: {', '.join(sorted(trusted)) or 'no key'}): it was never added (edgetl-runtime trust add"
+            " KEY.pub), or it was revoked: then sign the bundle with another key (edgetl sign)"
         )
     if not verify_payload(PAYLOAD_TYPE, manifest, claim["signature"], public):
         raise BundleSignatureError("the signature does not fit the manifest: the bundle was changed; refuse it")
