@@ -21,6 +21,7 @@ COMMANDS = {
     "build": "a pretrained backbone and your data -> one bundle for a device",
     "inspect": "check a bundle and say what is in it",
     "bench": "what every way to run a bundle costs here, and how right it is",
+    "drift": "the page of what `edgetl-runtime drift RECORDING --json` measured: tests, adapters, the guard",
     "devices": "the boards that edgetl knows: their figures, each with its source",
     "keygen": "make a key pair to sign bundles with",
     "sign": "sign a bundle that was built without a key, or with another one",

@@ -93,7 +93,7 @@ class Session:
         self._check_process()
         features = self.features(sample)[None]
         if observe:
-            self._observer.observe(features[0], time.monotonic() if stamp_s is None else stamp_s)
+            self._observer.observe(features[0], time.monotonic() if stamp_s is None else stamp_s, wait=False)
         live = self._lineage.live
         said = said_of(live.fitted, features, self._outputs)
         if not self._confirmed:
@@ -193,9 +193,8 @@ class Session:
     def observe(self, sample: Any, stamp_s: Optional[float] = None) -> Optional[int]:
         """Unlabelled evidence, for drift and alignment: keep the features of one sample; its number, or None.
 
-        One sample a second is kept, by `stamp_s` or the monotonic clock, at most `ObservePolicy.most_samples`. Nothing
-        is written and no head is changed; the tests run in a thread of their own, and `status()["drift"]` says what
-        they found. O(D) beside the inference. Raises SampleError, EngineError.
+        One sample a second is kept, by `stamp_s` or the monotonic clock, within the `ObservePolicy`; O(D), nothing is
+        written. The tests run in a thread of their own; `status()["drift"]` says what they found. Raises SampleError.
         """
         self._check_process()
         stamp_s = time.monotonic() if stamp_s is None else stamp_s
@@ -204,8 +203,8 @@ class Session:
     def observe_many(self, samples: Iterable[Any], stamps_s: Optional[Iterable[float]] = None) -> List[Optional[int]]:
         """Observe N samples in order; without stamps each counts, as of photographs. Their numbers, or None."""
         self._check_process()
-        stamps: Iterable[Optional[float]] = repeat(None) if stamps_s is None else stamps_s
-        return [self._observer.observe(self.features(sample), stamp) for sample, stamp in zip(samples, stamps)]
+        pairs = zip(samples, repeat(None) if stamps_s is None else stamps_s)
+        return [self._observer.observe(self.features(sample), stamp) for sample, stamp in pairs]
 
     def drift(self) -> Dict[str, Any]:
         """What the observed samples say now, as in `status()["drift"]`: the tests run again, and the adapters that
@@ -213,13 +212,17 @@ class Session:
         self._check_process()
         return self._observer.look(adapt=True)
 
-    def questions(self, most: Optional[int] = None) -> List[Question]:
-        """What is worth asking a person: the open questions, and new ones while the day's budget lasts.
+    def rehearse(self, features: Any, stamps_s: Any, labels: Any, policy: ObservePolicy, judge: int) -> Dict[str, Any]:
+        """What observing would have made of a recorded stream, see `observing.study`; nothing is learnt or stored."""
+        self._check_process()
+        return self._observer.rehearse(features, stamps_s, labels, policy, judge)
 
-        Samples on which the challengers disagree with the live head come first, as no other label tells them apart;
-        else those of which the head is least sure. Samples like nothing known are asked about as one cluster.
-        """
+    def questions(self, most: Optional[int] = None) -> List[Question]:
+        """What is worth asking a person, within the day's budget: one cluster of samples that are like nothing known,
+        then samples on which challengers disagree with the live head, as no other label tells them apart, or unsure
+        ones. Open questions come again."""
         self._check_writer()
+        self._observer.look()
         with self._lock:
             return self._observer.questions(most)
 

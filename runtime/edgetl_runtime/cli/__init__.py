@@ -21,6 +21,8 @@ COMMANDS: Dict[str, str] = {
     "install": "verify a bundle, install it in a state folder and check its golden samples",
     "use": "switch between installed bundles; each keeps what it had learnt",
     "run": "predict what a camera or sensor gives, for days, and learn from the labels that come back",
+    "drift": "what samples without labels show: has the domain changed, and what would follow it",
+    "ask": "what is worth asking a person about what was seen, and the answers",
     "record": "record a camera or sensor to MCAP",
     "predict": "say what images show",
     "learn": "learn labelled images; durable when it returns",

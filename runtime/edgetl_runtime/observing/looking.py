@@ -98,12 +98,12 @@ def base_reference(
     return replace(fresh, sight=fresh.see(source.features))
 
 
-def diagnosed(reference: Reference, features: ArrayLike, alpha: float = 0.05) -> Tuple[Diagnosis, int]:
+def diagnosed(reference: Reference, features: ArrayLike, alpha: float = 0.01) -> Tuple[Diagnosis, int]:
     """What changed, of features (N, D) in order of time; and from which of them on.
 
     Asked of all of them, of the newest half, quarter, ..., each at an equal share of `alpha`; the longest part in
     which something changed answers. A step in the middle of all would pass for samples that hang on each other, and
-    what came before it is nothing to adapt to.
+    what came before it is nothing to adapt to. `alpha` is that of one look: a session looks again and again.
     """
     sight = reference.see(features)
     count = len(sight)

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgetl_runtime.adapt import Likeness, QuestionBudget, is_adapted
+from edgetl_runtime.adapt import Likeness, QuestionBudget
 from edgetl_runtime.bundle.members import HeadMember
 from edgetl_runtime.drift import KINDS, Diagnosis, PageHinkley, Reference
 from edgetl_runtime.errors import EdgetlError, SampleError, StateError
@@ -23,15 +23,19 @@ from edgetl_runtime.observing.contenders import Contenders, Heard
 from edgetl_runtime.observing.looking import GuardSamples, Offers, base_reference, diagnosed, offers
 from edgetl_runtime.observing.policy import ObservePolicy
 from edgetl_runtime.observing.seen import Seen, Window
-from edgetl_runtime.store import TRAIN, Observed, Store
+from edgetl_runtime.observing.standing import Standing
+from edgetl_runtime.observing.study import rehearsed
+from edgetl_runtime.store import Observed, Store
 from edgetl_runtime.teaching import Lineage, Teacher
 
 __all__ = ["Observer"]
 
 logger = logging.getLogger(__name__)
 
-_MOST_LABELLED = 500
-_NOTHING = {"kind": "none", "words": "nothing was observed yet", "why": "", "independent": 0, "tests": {}}
+_NOTHING: Dict[str, Any] = {
+    "kind": "none", "words": "nothing was observed yet", "why": "", "independent": 0, "tests": {}, "kept": 0, "seen": 0,
+    "follows": None, "challengers": [], "refused": {}, "verdict": None, "questions": {},
+}  # fmt: skip
 
 
 class Observer:
@@ -47,14 +51,12 @@ class Observer:
         self._space, self._quota_bytes, self._lock = feature_space, quota_bytes, lock
         self._seen, self._seen_lock = Seen(member.source.dim, policy), threading.Lock()
         self._looking = threading.Lock()
-        self._contenders = Contenders(guard_policy, member.source)
+        self._guard_policy, self._contenders = guard_policy, Contenders(guard_policy, member.source)
         self._asking = Asking(QuestionBudget(policy.questions_per_day))
         self._confidence = PageHinkley()
         self._confidence_alarms = self._confidence_upto = 0
         self._reference: Optional[Tuple[Fitted, Optional[Reference]]] = None
-        # Without the adapter of the live head: of that generation, and so many samples.
-        self._plain: Optional[Tuple[int, int, Fitted]] = None
-        self._adapter: Tuple[int, Optional[str]] = (0, None)
+        self._standing = Standing(store, lineage, teacher)
         self._likeness: Optional[Likeness] = None
         self._facts: Dict[str, Any] = dict(_NOTHING)
         self._due, self._closing = threading.Event(), False
@@ -66,9 +68,10 @@ class Observer:
 
     # -- what comes
 
-    def observe(self, feature: ArrayLike, stamp_s: Optional[float]) -> Optional[int]:
-        """Keep one feature (D,); its number, or None where it came too soon. O(D)."""
-        self.restore()
+    def observe(self, feature: ArrayLike, stamp_s: Optional[float], wait: bool = True) -> Optional[int]:
+        """Keep one feature (D,); its number; None where it came too soon, or must not `wait` for a learner. O(D)."""
+        if not self.restore(wait):
+            return None
         with self._seen_lock:
             number = self._seen.add(feature, stamp_s)
         if number is not None and number % self.policy.look_every == 0:
@@ -106,9 +109,9 @@ class Observer:
                 self.restore()
                 with self._seen_lock:
                     window = self._seen.window()
-                base = self._base()
+                base = self._standing.base()
                 reference = self._known(base)
-                labelled, labels = self._taught() if self._store.writable else (None, [])
+                labelled, labels = self._standing.taught() if self._store.writable else (None, [])
             if reference is None:
                 self._facts = {**_NOTHING, "why": "the bundle has no guard set to compare with"}
                 return self.facts()
@@ -126,12 +129,14 @@ class Observer:
     def facts(self) -> Dict[str, Any]:
         """Plain data of the last look, and of what stands before the guard; cheap."""
         self.restore()
+        return {**self._facts, **(self._before_guard() if self._store.writable or len(self._contenders) else {})}
+
+    def _before_guard(self) -> Dict[str, Any]:
         found = self._contenders.verdict()
         return {
-            **self._facts,
             "kept": len(self._seen),
             "seen": self._seen.kept + self._seen.passed_over,
-            "follows": self._follows(),
+            "follows": self._standing.follows(),
             "challengers": self._contenders.facts(),
             "refused": dict(self._contenders.refused),
             "verdict": None if found is None else {"decision": found[1].decision, "reason": found[1].reason},
@@ -142,6 +147,17 @@ class Observer:
                 "accuracy": self._asking.accuracy(),
             },
         }
+
+    def rehearse(
+        self, features: Any, stamps_s: Any, labels: Any, policy: ObservePolicy, judge_every: int
+    ) -> Dict[str, Any]:
+        """What it would have made of a recorded stream, from the live head without its adapter on. See `study`."""
+        with self._lock:
+            base, first = self._standing.base(), self._lineage.factory.fitted
+        rows = np.asarray(features, dtype=np.float32)
+        return rehearsed(
+            rows, stamps_s, labels, self._member, self._source, base, first, policy, self._guard_policy, judge_every
+        )
 
     def review(self, accept: bool) -> Optional[Verdict]:
         """What the guard says of the challengers, and with `accept` a person's yes to the best. Under the lock."""
@@ -160,18 +176,19 @@ class Observer:
         live = self._lineage.live.fitted
         if isinstance(live.head, TargetHead):
             raise StateError("questions are for classes; this head gives numbers")
+        self.restore()
         with self._seen_lock:
             window = self._seen.window()
         self._asking.drop_gone(window)
         now = max([time.time(), *map(float, self._asking.budget.state()["asked"])])  # type: ignore[call-overload]
         wanted = self._asking.budget.left(now) if most is None else min(most, self._asking.budget.left(now))
-        reference = self._known(self._base())
+        reference = self._known(self._standing.base())
         if wanted > 0 and len(window) and reference is not None:
             unknown = unknown_rows(reference, live.outliers.score(window.features))
             seed = [int.from_bytes(self._space.encode()[:8], "little"), self._asking.last]
             generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
             # Where the whole domain moved, that is what is unlike anything known, and no class.
-            moved = self._facts["kind"] == "covariate shift" and self._follows() is None
+            moved = self._facts["kind"] == "covariate shift" and self._standing.follows() is None
             likeness = self._alike() if len(unknown) >= 3 and not moved else None
             others = list(self._contenders.fitted().values())
             self._asking.add(
@@ -183,6 +200,7 @@ class Observer:
 
     def asked(self, number: int) -> Tuple[Question, NDArray[np.float32]]:
         """An open question and the features (M, D) of its samples; raises UnknownSampleError. Under the lock."""
+        self.restore()
         with self._seen_lock:
             window = self._seen.window()
         self._asking.drop_gone(window)
@@ -214,13 +232,15 @@ class Observer:
             self._store.observed.delete()
             self._store.wipe_journal()
 
-    def restore(self) -> None:
-        """What an earlier process left; a state of before, or a damaged row, begins with nothing."""
-        if self._restored:
-            return
-        with self._lock:
-            if not self._restored:
-                self._restore()
+    def restore(self, wait: bool = True) -> bool:
+        """What an earlier process left, read once; a state of before, or a damaged row, begins with nothing."""
+        if not self._restored and self._lock.acquire(blocking=wait):
+            try:
+                if not self._restored:
+                    self._restore()
+            finally:
+                self._lock.release()
+        return self._restored
 
     def _restore(self) -> None:
         self._restored = True
@@ -305,7 +325,7 @@ class Observer:
         if found.kind == "none" and not found.outcomes and before["kind"] != "none":
             return  # too few to say that it is over
         self._facts = {
-            "kind": found.kind, "words": KINDS[found.kind], "why": found.why, "newest": newest,
+            **before, "kind": found.kind, "words": KINDS[found.kind], "why": found.why, "newest": newest,
             "independent": found.independent, "gap": found.gap, "looked_wall_s": time.time(),
             "since_wall_s": before.get("since_wall_s") if before["kind"] == found.kind else time.time(),
             "tests": {
@@ -317,7 +337,7 @@ class Observer:
         if made is not None:
             self._contenders.put(made)
             self._adapted_s, self._adapted_kept, self._labels = now, self._seen.kept, 0
-            if self.policy.without_labels == "adopt" and made.offered and self._follows() is None:
+            if self.policy.without_labels == "adopt" and made.offered and self._standing.follows() is None:
                 name = made.offered[0].adapter
                 reason = f"{found.kind}: {found.why}; it follows without labels because the user chose that"
                 self._adopt(name, Verdict("promote", reason, "adapted", {}))
@@ -330,34 +350,6 @@ class Observer:
             self._store.log_event("drift", shift=found.kind, why=found.why, independent=found.independent)
         except StateError as error:
             logger.warning("the drift was not noted: %s", error)
-
-    def _follows(self) -> Optional[str]:
-        """The adapter that made the live head, if one did."""
-        live = self._lineage.live
-        if not is_adapted(live.fitted.head):
-            return None
-        if self._adapter[0] != live.generation:
-            made = [one for one in self._store.generations.listed() if one.number == live.generation]
-            self._adapter = live.generation, str(made[0].evidence.get("adapter", "")) if made else ""
-        return self._adapter[1]
-
-    def _base(self) -> Fitted:
-        live = self._lineage.live
-        if not is_adapted(live.fitted.head):
-            return live.fitted
-        last = self._store.samples.last_id()
-        if self._plain is None or self._plain[:2] != (live.generation, last):
-            self._plain = live.generation, last, self._teacher.plain()
-        return self._plain[2]
-
-    def _taught(self) -> Tuple[Optional[NDArray[np.float32]], List[str]]:
-        """Features (L, D) and labels (L) of the newest training samples."""
-        blocks = list(self._store.samples.load(since=max(0, self._store.samples.last_id() - _MOST_LABELLED)))
-        parts = [part for part in (block.only(TRAIN) for block in blocks) if part.ids]
-        if not parts:
-            return None, []
-        labels = [label for part in parts for label in part.labels]
-        return np.concatenate([part.features for part in parts]), labels
 
     def _adopt(self, name: str, verdict: Verdict) -> None:
         offer = self._contenders.offer(name)
@@ -376,7 +368,8 @@ class Observer:
             with self._seen_lock:
                 data, samples = self._seen.pack(), len(self._seen)
             facts = {
-                "facts": self._facts, "contenders": self._contenders.state(), "asking": self._asking.state(),
+                "facts": {**self._facts, **self._before_guard()}, "contenders": self._contenders.state(),
+                "asking": self._asking.state(),
             }  # fmt: skip
             room = self._quota_bytes - self._store.used_bytes() + self._store.observed.size_bytes()
             if len(data) > room:

@@ -152,7 +152,7 @@ class Teacher:
         return learner.fit() if self._samples else self._lineage.factory.fitted
 
     def adopt(self, fitted: Fitted, verdict: Verdict, detail: Mapping[str, Any]) -> None:
-        """Make live what an adapter made of all that was learnt and of samples without labels; `detail` says of what."""
+        """Make live what an adapter made of all that was learnt and of samples without labels, as `detail` says."""
         learner = self._ready()
         guard, state = self._judge.after("adopt")
         told = {"verdict": verdict.to_json(), **detail}

@@ -9,7 +9,7 @@ from typing import Any, List
 import numpy as np
 import pytest
 from edgetl_runtime.adapt import is_adapted
-from edgetl_runtime.errors import StateError, UnknownSampleError
+from edgetl_runtime.errors import SourceError, StateError, UnknownSampleError
 from edgetl_runtime.observing import ObservePolicy
 from edgetl_runtime.session import Session
 
@@ -255,3 +255,20 @@ def test_one_label_teaches_a_cluster_of_unknown_ones(tmp_path: Path) -> None:
         session.answer(cluster.number, "9")
         after = np.mean([session.predict(frame).label == "9" for frame in NINES])
         assert before == 0.0 and after > 0.7
+
+
+def test_a_recorded_stream_is_gone_through_again_and_nothing_of_it_stays(tmp_path: Path) -> None:
+    with opened(tmp_path) as session:
+        frames = np.concatenate([FRAMES, HAZY])
+        features = [session.features(frame) for frame in frames]
+        policy = ObservePolicy(gap_s=0.0, look_every=32)
+        found = session.rehearse(features, range(len(frames)), LABELS + LABELS, policy, 2)
+        kinds = [step["kind"] for step in found["steps"]]
+        assert kinds[0] == "none" and found["kind"] == "covariate shift" and found["follows"]
+        promoted = [one for one in found["decisions"] if one["decision"] == "promote"]
+        assert promoted and promoted[0]["samples"] > len(FRAMES)
+        last = found["steps"][-1]["right"]
+        assert last["guard"] > last["live"] + 0.2
+        assert session.status()["generation"] == 0 and session.status()["drift"]["kept"] == 0
+        with pytest.raises(SourceError):
+            session.rehearse(features[:20], range(20), None, policy, 2)
