@@ -230,7 +230,8 @@ def judged(policy: str, folder: Path, day: Day, factory: Any, oracle: Any) -> di
     print(f"states seen: {', '.join(sorted(day.states))}; drops {day.drops}; killed {len(KILLS)} times")
     print(f"from a frame's arrival to its answer: p50 {ages[0]:.1f} ms, p99 {ages[1]:.1f} ms;"
           f" a label is learnt in {np.median(day.learning_s):.2f} s, at most {max(day.learning_s):.2f}")  # fmt: skip
-    print("\n".join(f"the guard: {line}" for line in history[-6:]) if policy == "guarded" else "")
+    for line in history[-3:] if policy == "guarded" else ():
+        print(f"history: {line.partition('. ')[0]}")
     seen = {"unplugged", "stale", "saturated"} <= day.states
     good = lost == 0 and seen and held >= len(day.learnt) > 0 and day.exit_code == 0
     if good:
