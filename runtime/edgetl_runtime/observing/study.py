@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgetl_runtime.bundle.members import HeadMember
 from edgetl_runtime.drift import DETECTORS, KINDS
 from edgetl_runtime.errors import SourceError
+from edgetl_runtime.guard import Guard, Trial
 from edgetl_runtime.learner import Fitted
 from edgetl_runtime.observing.contenders import Contenders
 from edgetl_runtime.observing.looking import GuardSamples, base_reference, diagnosed, offers
@@ -40,7 +41,7 @@ def rehearsed(
         raise SourceError("the bundle has no guard set to compare with; build it with held-out samples")
     names: List[Optional[str]] = [None] * len(features) if labels is None else list(labels)
     seen, contenders = Seen(len(features[0]), policy), Contenders(guard_policy, member.source)
-    champion, follows = live, None
+    champion, follows, watch = live, None, _Watch(guard_policy)
     steps: List[Dict[str, Any]] = []
     decisions: List[Dict[str, Any]] = []
     start = 0
@@ -51,13 +52,19 @@ def rehearsed(
         for place, label in enumerate(truth):
             if label is None or (start + place) % judge_every:
                 continue
-            heard = contenders.try_out(block[place : place + 1], [label], champion, factory)
+            row = block[place : place + 1]
+            if follows is not None and watch.worse(row, label, champion, live):
+                follows, champion = None, live
+                decisions.append(_decision(start + place, stamps_s, "roll back", "", "it turned out worse than before"))
+                contenders.forget()
+            heard = contenders.try_out(row, [label], champion, factory)
             contenders.add(heard)
             found = contenders.verdict()
             if found is not None and found[1].decision == "promote":
                 follows, champion = found[0], contenders.offer(found[0]).fitted
                 decisions.append(_decision(start + place, stamps_s, "promote", found[0], found[1].reason))
                 contenders.forget()
+                watch = _Watch(guard_policy)
         for row, stamp in zip(block, stamps_s[part]):
             seen.add(row, float(stamp))
         window = seen.window()
@@ -85,6 +92,19 @@ def rehearsed(
         "verdict": None if last is None else {"decision": last[1].decision, "reason": last[1].reason},
         "steps": steps, "decisions": decisions,
     }  # fmt: skip
+
+
+class _Watch:
+    """The guard of a session over what was promoted, which goes back to the head before when that proves better."""
+
+    def __init__(self, policy: str) -> None:
+        self._guard = Guard(policy)
+        self._guard.promoted()
+
+    def worse(self, row: NDArray[np.float32], label: str, champion: Fitted, before: Fitted) -> bool:
+        new, old = (float(fitted.losses(row, [label])[0]) for fitted in (champion, before))
+        self._guard.add([Trial(label, new, new, old, previous=old)])
+        return self._guard.judge().decision == "roll back"
 
 
 def _tried(

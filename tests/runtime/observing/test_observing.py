@@ -270,5 +270,9 @@ def test_a_recorded_stream_is_gone_through_again_and_nothing_of_it_stays(tmp_pat
         last = found["steps"][-1]["right"]
         assert last["guard"] > last["live"] + 0.2
         assert session.status()["generation"] == 0 and session.status()["drift"]["kept"] == 0
+        names = LABELS * 5
+        back = session.rehearse(features + features[: len(FRAMES)] * 3, range(len(names)), names, policy, 1)
+        late = back["steps"][-5:]  # the haze is gone: what was made live for it is not left standing
+        assert sum(step["right"]["guard"] - step["right"]["live"] for step in late) > -0.1
         with pytest.raises(SourceError):
             session.rehearse(features[:20], range(20), None, policy, 2)
