@@ -157,7 +157,7 @@ def _compared(case: Fault, shown: str, before: Reference, acknowledged: int, tol
         return "rescued"  # what cannot be read is taken for damage, and all was saved
     if "learnt" not in seen or not any(_taught(seen) == _taught(view) for view in expected):
         return "lost" if shown in before.views[:acknowledged] else f"mixed: {shown[:300]}"
-    if read and seen["notes"]["kept_aside"]:
+    if read and seen["notes"].get("kept_aside", True):  # a script that ignores it starts on a file that is set aside
         return "rescued"
     # A head that could not be stored is not live: samples are acknowledged, promotions are not.
     lives = [json.loads(text_of(case.script, line["live"])) for line in told if "live" in line]
