@@ -1,11 +1,13 @@
 """`make hot-swap`: does a prediction ever notice that the head under it is replaced, and what does one `learn` cost?
 
-100,000 predictions while 1,000 generations are promoted and rolled back by another thread: one promotion and one
-roll-back every 100 predictions, however fast the machine is. Blocks of 1,000 alone, beside learning that moves no head,
-and beside the swaps take turns in a random order. Each thread has a core of its own, and a prediction during which the
-system gave that core to another process is left out, in all three alike: it says what the machine does, not what the
-swap does. The figures with all of them are printed too. Every answer is compared, to the last bit, with what its
-generation says.
+100,000 predictions while 1,000 generations are promoted and rolled back by another thread: one promotion and one roll-
+back every 100 predictions, however fast the machine is. By a real network (MobileNetV1 0.25 on 128 x 128 frames, 50
+classes), and by the golden bundle, whose prediction takes a tenth of a millisecond, so that what a swap needs of the
+interpreter shows. This process switches threads as `edgetl-runtime run` does. Blocks of 1,000 alone, beside learning
+that moves no head, and beside the swaps take turns in a random order. Each thread has a core of its own, and a
+prediction during which the system gave that core to another process is left out, in all three alike: it says what the
+machine does, not what the swap does. The figures with all of them are printed too. Every answer is compared, to the
+last bit, with what its generation says.
 """
 
 from __future__ import annotations
@@ -27,12 +29,13 @@ from typing import Any
 import edgetl_runtime as rt
 import numpy as np
 from edgetl_runtime.bundle.members import HeadMember, SourceSamples
+from edgetl_runtime.cli.run import SWITCH_S
 from edgetl_runtime.heads import fit_head
 from edgetl_runtime.statistics import Statistics
 from edgetl_runtime.store import QUOTA_BYTES, open_store
 from edgetl_runtime.teaching import Lineage, Teacher
 
-from benchmarks.evidence import ROOT, write_evidence
+from benchmarks.evidence import ROOT, data_folder, write_evidence
 
 GOLDEN = ROOT / "tests" / "golden"
 PREDICTIONS, SWAPS, BLOCK = 100_000, 1_000, 1_000
@@ -43,29 +46,15 @@ DIM, CLASSES = 1280, 50  # MobileNetV2 and a shop
 
 def main() -> int:
     logging.disable(logging.WARNING)
+    sys.setswitchinterval(SWITCH_S)
     (ROOT / "build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="hot-swap-", dir=ROOT / "build") as work:
         print(f"{PREDICTIONS} predictions beside {SWAPS} promotions, each rolled back again ...", flush=True)
-        swap = _swap(Path(work))
+        swaps = {name: _swap(Path(work) / name.replace(" ", "-"), *make()) for name, make in BUNDLES.items()}
         print(f"{LEARNS} labels learnt one by one, D = {DIM}, K = {CLASSES} ...", flush=True)
         learns = [_learn(Path(work), policy) for policy in ("guarded", "immediate")]
-    print(
-        f"\nanswers that belong wholly to one generation: {swap['answers'] - swap['mixed']} of {swap['answers']}"
-        f" ({swap['generations_seen']} generations answered, {swap['promoted']} were promoted and rolled back)"
-    )
-    print("\n| predictions | median ms | p99 ms | p99.9 ms | left out | p99 ms of all | median of the p99 of blocks |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
-    for name in ("alone", "learning", "swapping"):
-        one = swap[name]
-        print(
-            f"| {name} | {one['median_ms']:.3f} | {one['p99_ms']:.3f} | {one['p999_ms']:.3f}"
-            f" | {100 * one['left_out']:.1f} % | {one['p99_of_all_ms']:.3f} | {one['p99_of_blocks_ms']:.3f} |"
-        )
-    print(
-        f"p99 beside swaps: {swap['p99_ratio']:.2f}x of alone (at most {MOST_RATIO}), over blocks"
-        f" {swap['p99_ratio_of_blocks']:.2f}x, of all {swap['p99_ratio_of_all']:.2f}x;"
-        f" {swap['p99_ratio_of_learning']:.2f}x of learning without a swap"
-    )
+    for name, swap in swaps.items():
+        _say(name, swap)
     print("\n| one `learn`, without its inference | median ms | p99 ms | the disk's part: median ms | p99 ms |")
     print("|---|---:|---:|---:|---:|")
     for row in learns:
@@ -73,14 +62,59 @@ def main() -> int:
             f"| {row['policy']} | {row['median_ms']:.1f} | {row['p99_ms']:.1f} | {row['sync_median_ms']:.1f}"
             f" ({100 * row['sync_share']:.0f} %) | {row['sync_p99_ms']:.1f} |"
         )
-    figures = {"swap": swap, "learn": learns}
+    swap = swaps[REAL]
+    figures = {"swap": swap, "swap_of_a_tenth_of_a_millisecond": swaps[GOLDEN_NAME], "learn": learns}
     print(write_evidence("hot-swap", figures).relative_to(ROOT))
-    return 1 if swap["mixed"] or swap["p99_ratio"] > MOST_RATIO else 0
+    return 1 if any(one["mixed"] for one in swaps.values()) or swap["p99_ratio"] > MOST_RATIO else 0
 
 
-def _swap(work: Path) -> dict[str, Any]:
-    frames, labels = np.load(GOLDEN / "frames.npy"), json.loads((GOLDEN / "labels.json").read_text())
-    bundle = GOLDEN / "bundle-1.0.edgetl"
+def _say(name: str, swap: dict[str, Any]) -> None:
+    print(
+        f"\n{name}: answers wholly of one generation: {swap['answers'] - swap['mixed']} of {swap['answers']}"
+        f" ({swap['generations_seen']} generations answered, {swap['promoted']} were promoted and rolled back)"
+    )
+    print("\n| predictions | median ms | p99 ms | p99.9 ms | left out | p99 ms of all | median of the p99 of blocks |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for arm in ("alone", "learning", "swapping"):
+        one = swap[arm]
+        print(
+            f"| {arm} | {one['median_ms']:.3f} | {one['p99_ms']:.3f} | {one['p999_ms']:.3f}"
+            f" | {100 * one['left_out']:.1f} % | {one['p99_of_all_ms']:.3f} | {one['p99_of_blocks_ms']:.3f} |"
+        )
+    print(
+        f"p99 beside swaps: {swap['p99_ratio']:.2f}x of alone (at most {MOST_RATIO} for the real network), over blocks"
+        f" {swap['p99_ratio_of_blocks']:.2f}x, of all {swap['p99_ratio_of_all']:.2f}x;"
+        f" {swap['p99_ratio_of_learning']:.2f}x of learning without a swap",
+        flush=True,
+    )
+
+
+def _golden() -> tuple[Path, Any, list[str]]:
+    labels: list[str] = json.loads((GOLDEN / "labels.json").read_text())
+    return GOLDEN / "bundle-1.0.edgetl", np.load(GOLDEN / "frames.npy"), labels
+
+
+def _real() -> tuple[Path, Any, list[str]]:
+    """A bundle of photographs in shops, built once; frames (N, 128, 128, 3) of them, and labels (N)."""
+    import edgetl
+
+    data, path = data_folder(), ROOT / "build" / "hot-swap.edgetl"
+    shops = edgetl.dataset(data / "grocery_fruitveg" / "val")
+    if not path.exists():
+        graph = data / "models" / "derived_onnx" / "mobilenet_v1_0.25_128_fp32.onnx"
+        extractor = edgetl.extractor(f"onnx:{graph}", output="features", mean=127.5, scale=1 / 127.5)
+        edgetl.build(extractor, shops, out=path, name="shop")
+    generator = np.random.default_rng(0)
+    labels = [str(label) for label in rt.read_bundle(path).manifest.classes] * 4
+    return path, generator.integers(0, 256, (len(labels), 128, 128, 3), dtype=np.uint8), labels
+
+
+REAL, GOLDEN_NAME = "a real network", "golden bundle"
+BUNDLES = {GOLDEN_NAME: _golden, REAL: _real}
+
+
+def _swap(work: Path, bundle: Path, frames: Any, labels: list[str]) -> dict[str, Any]:
+    """`bundle` asked and taught with frames (N, H, W, C) of those labels (N)."""
     with (
         rt.open(bundle, work / "swap", allow_unsigned=True, threads=1, policy="immediate") as session,
         rt.open(bundle, work / "learn", allow_unsigned=True, threads=1, policy="manual") as other,
@@ -89,10 +123,10 @@ def _swap(work: Path) -> dict[str, Any]:
         heads: dict[int, Any] = {0: session._lineage.live.fitted}
 
         def learn(number: int) -> None:
-            other.learn(frames[number % 200], labels[number % 200])
+            other.learn(frames[number % len(frames)], labels[number % len(frames)])
 
         def promote(number: int) -> None:
-            session.learn(frames[number % 200], labels[number % 200])
+            session.learn(frames[number % len(frames)], labels[number % len(frames)])
             live = session._lineage.live
             heads[live.generation] = live.fitted
 
@@ -104,7 +138,7 @@ def _swap(work: Path) -> dict[str, Any]:
         }  # fmt: skip
         probe = frames[7]
         features = session.features(probe)[None]
-        for _ in range(2000):
+        for _ in range(500):
             session.predict(probe)
         answers: list[tuple[int, Any, Any, float]] = []
         spent: dict[str, list[list[tuple[float, bool]]]] = {name: [] for name in acts}
