@@ -25,7 +25,7 @@ DEVICES = {
 SOURCES = ["pyserial", "mcap", "mcap-ros2-support", "tomli"]
 ALSO = ["pillow", "safetensors", "cryptography", "pytest", "hypothesis", *SOURCES]
 # What some modules are about, and these environments lack: they fail to load for that reason and no other.
-ELSEWHERE = ["cv2", "rosbags"]
+ELSEWHERE = ["cv2", "paho", "rosbags"]
 ABSENT = ["torch", "torchvision", "onnx", "cv2", "edgetl", "scipy", "sklearn"]
 
 # Which packages from site-packages come with the import of argument 1 and the use of its names in the others.
