@@ -20,12 +20,12 @@ SPACE, DIM = "0" * 64, 24
 OPTIONS: dict[str, dict[str, Any]] = {"mlp": {"width": 8, "steps": 40}, "softmax": {"tolerance": 1e-4}}
 
 
-def part(count: int, seed: int = 0) -> ExtractedPart:
+def part(count: int, seed: int = 0, noise: float = 1.0) -> ExtractedPart:
     """Three classes, one ten times as frequent as another."""
     random = np.random.default_rng(seed)
     codes = random.choice(3, count, p=[0.6, 0.34, 0.06])
     centres = 2 * np.random.default_rng(9).standard_normal((3, DIM))
-    rows = (centres[codes] + random.standard_normal((count, DIM))).astype(np.float32)
+    rows = (centres[codes] + noise * random.standard_normal((count, DIM))).astype(np.float32)
     return ExtractedPart(rows, [f"class {code}" for code in codes], [], [], 0)
 
 
@@ -54,15 +54,19 @@ def test_the_factory_head_follows_from_what_the_member_carries_and_its_options(h
 
 @pytest.mark.parametrize("head", sorted(HEADS))
 def test_the_held_out_part_makes_its_probabilities_honest(head: str) -> None:
+    training, held_out = part(400, 0, 6.0), part(200, 1, 6.0)  # some are wrong: there is something to calibrate
+
     def loss(member: Any) -> float:
-        probabilities = member.factory.predict_proba(HELD_OUT.features)
-        truth = [member.factory.classes.index(label) for label in HELD_OUT.labels]
+        probabilities = member.factory.predict_proba(held_out.features)
+        truth = [member.factory.classes.index(label) for label in held_out.labels]
         return -float(np.log(probabilities[range(len(truth)), truth] + 1e-30).mean())
 
     nothing = ExtractedPart(np.zeros((0, DIM), np.float32), [], [], [], 0)
-    plain = make_head_member(head, OPTIONS.get(head, {}), SPACE, TRAINING, nothing)
-    assert loss(made(head)) <= loss(plain)
-    assert made(head).factory.metadata()["temperature"] != plain.factory.metadata()["temperature"]
+    plain, honest = (
+        make_head_member(head, OPTIONS.get(head, {}), SPACE, training, held) for held in (nothing, held_out)
+    )
+    assert loss(honest) < loss(plain)
+    assert honest.factory.metadata()["temperature"] != plain.factory.metadata()["temperature"]
 
 
 def test_a_layer_is_as_wide_as_the_bytes_that_a_device_may_spend() -> None:
