@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,13 @@ def starved_s() -> float:
     return sum(int(row[1]) for row in waits if len(row) > 1) / 1e9
 
 
+def others_cpu_s() -> float:
+    """CPU seconds of the other Python threads so far: a decoder's own threads are not the runtime's."""
+    mine = threading.get_native_id()
+    threads = [thread.native_id for thread in threading.enumerate() if thread.native_id not in (None, mine)]
+    return sum(int(Path(f"/proc/self/task/{number}/schedstat").read_text().split()[0]) for number in threads) / 1e9
+
+
 def measured(
     name: str, bundle: Path, feed: Any, folder: Path, window: WindowSpec | None = None,
     start: Callable[[], Any] = lambda: None,
@@ -105,7 +113,7 @@ def measured(
         extractor.takes, extractor._engine = resize, engine
         loop = Loop(session, source, cut, [kept], memory=Memory(), smooth=DecisionFilter(), observe=True)
         wall, process, mine = time.perf_counter(), time.process_time(), time.thread_time()
-        starved = starved_s()
+        starved, others = starved_s(), others_cpu_s()
         start()
         until = time.monotonic() + SECONDS
         while time.monotonic() < until and loop.step():
@@ -114,14 +122,14 @@ def measured(
             now - then for now, then in zip((time.perf_counter(), time.process_time(), time.thread_time()),
                                             (wall, process, mine), strict=True)
         )  # fmt: skip
-        starved = starved_s() - starved
+        starved, others = starved_s() - starved, others_cpu_s() - others
         health = source.health()
         extractor.takes, extractor._engine = resize._inner, engine._inner
         kept.close()
     count = loop.predicted
-    other = process - mine - reading.cpu_s
     stages = {
-        "read": reading.cpu_s, "checks": max(0.0, other), "resize": resize.cpu_s, "engine": engine.cpu_s,
+        "read": reading.cpu_s, "the decoder's own threads": max(0.0, process - mine - others),
+        "checks": max(0.0, others - reading.cpu_s), "resize": resize.cpu_s, "engine": engine.cpu_s,
         "the rest of the loop": mine - resize.cpu_s - engine.cpu_s,
     }  # fmt: skip
     ages = np.percentile(kept.ages_ms, [50, 99])
