@@ -52,14 +52,15 @@ class Size:
     room: int
 
 
-FULL = Size(200_000, 8, 510, 10_000, 1000, 11, 1000, 1_000_000, 100_000, 4)
+FULL = Size(200_000, 8, 510, 10_000, 1000, 3, 1000, 1_000_000, 100_000, 4)
 SHORT = Size(1500, 1, 15, 200, 30, 60, 30, 6000, 600, 80)
 
 
 def crash_states(ground: Ground, size: Size, parts: Parts) -> Figures:
     """Every operation, and the starts after its cuts: points, prefixes of names, outcomes of unsynced writes.
 
-    Cuts that leave the same disk are judged by one start on it: `distinct` counts these.
+    Cuts that leave the same disk are judged by one start on it. `crash_states` counts these different disks;
+    `crash_states_drawn` all cuts.
     """
     by: dict[str, Figures] = {}
     left = size.crash_states
@@ -71,14 +72,14 @@ def crash_states(ground: Ground, size: Size, parts: Parts) -> Figures:
             return vars(simulate(name, ground, restarts=size.restarts, **draws))
 
         by[name] = found = parts.take(f"crash states: {name}", (size.restarts, draws), run)
-        left = max(0, left - found["enumerated"] - found["restarts"])
-        said = f"{found['enumerated']:,} states, {found['restarts']:,} of starts that were cut"
+        left = max(0, left - found["distinct"] - found["restarts_distinct"])
+        said = f"{found['distinct']:,} different disks, {found['restarts_distinct']:,} of starts that were cut"
         print(f"  {name:<24} {said}, {len(found['violations'])} violations", flush=True)
     return {
-        "crash_states": sum(one["enumerated"] + one["restarts"] for one in by.values()),
+        "crash_states": sum(one["distinct"] + one["restarts_distinct"] for one in by.values()),
         "crash_violations": sum(len(one["violations"]) for one in by.values()),
-        "crash_states_distinct": sum(one["distinct"] + one["restarts_distinct"] for one in by.values()),
-        "crash_states_of_cut_starts": sum(one["restarts"] for one in by.values()),
+        "crash_states_drawn": sum(one["enumerated"] + one["restarts"] for one in by.values()),
+        "crash_states_of_cut_starts": sum(one["restarts_distinct"] for one in by.values()),
         "crash_slowest_start_s": max(one["slowest_s"] for one in by.values()),
         "crash_by_operation": by,
     }

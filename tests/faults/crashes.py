@@ -64,15 +64,15 @@ def simulate(
 
     `restarts` of the distinct states are started on under strace, and the cuts during these starts are judged too.
     `most` stops after so many distinct states (0: never); a mutant is caught long before. `least` raises the draws
-    until so many cuts were drawn, or no more distinct states come. Each `onward`-th state is taught one sample more.
+    until so many distinct states came, or no more come. Each `onward`-th state is taught one sample more.
     """
     outcome = Outcome(name)
     recording = recorded(name, ground, mutant)
     disk = Disk(recording)
     views = reference(name, ground, disk)
     cases = _cases(disk, draws, outcome)
-    while outcome.enumerated < least and draws < _MOST_DRAWS:
-        before, draws = len(cases), max(draws + 1, -(-draws * least // outcome.enumerated))
+    while len(cases) < least and draws < _MOST_DRAWS:
+        before, draws = len(cases), max(draws + 1, -(-draws * least // len(cases)))
         cases = _cases(disk, draws, outcome)
         if len(cases) == before:
             break
