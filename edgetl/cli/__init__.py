@@ -31,7 +31,23 @@ COMMANDS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; 0 when it worked, 1 on an error (one line says what to do), 2 on wrong usage."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    chosen = argparse.Namespace(command="", interrupted=None)
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv), chosen)
+    except EdgetlError as error:
+        print(f"edgetl {chosen.command}: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        told = chosen.interrupted(chosen) if chosen.interrupted else "nothing was written; the same command starts anew"
+        print(f"edgetl {chosen.command}: interrupted; {told}".replace(" :", ":"), file=sys.stderr)
+        return 130
+
+
+def _run(arguments: list[str], chosen: argparse.Namespace) -> int:
+    """Parse into `chosen`, so that who called knows how far it came, and run."""
     parser = argparse.ArgumentParser(
         prog="edgetl",
         description="Take a pretrained network to a robot and let it go on learning there.",
@@ -49,25 +65,15 @@ def main(argv: list[str] | None = None) -> int:
             module = importlib.import_module(f"edgetl.cli.{name}")
             command.epilog = f"example:\n  {module.EXAMPLE}"
             module.add_arguments(command)
-            command.set_defaults(run=module.run)
+            command.set_defaults(run=module.run, interrupted=getattr(module, "interrupted", None))
             command.add_argument("--json", action="store_true", help="print one JSON document")
             command.add_argument("--verbose", action="store_true", help="say more on stderr")
-    chosen = parser.parse_args(arguments)
+    parser.parse_args(arguments, chosen)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name need not be valid text
     logging.basicConfig(level=logging.INFO if chosen.verbose else logging.WARNING, format="%(levelname)s: %(message)s")
-    try:
-        return int(chosen.run(chosen))
-    except EdgetlError as error:
-        print(f"edgetl {chosen.command}: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    return int(chosen.run(chosen))
 
 
 def _version() -> str:
