@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -21,6 +22,10 @@ class Part(Protocol):
 
     def html(self) -> str:
         """This part as HTML, escaped."""
+
+
+# A figure, with its error or its unit.
+_NUMBER = re.compile(r"([+-]?[\d,.]+(e[+-]\d+)?( ± [\d.]+)?( ?(%|ms|s|MB|kB|dB))?|nan|)")
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class KeyFigures:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text or numbers; a column whose cells are all numbers is aligned to the right.
+    """Rows of text or numbers; a column whose cells are all numbers, or empty, is aligned to the right.
 
     `strong` names rows (by number) that are set in bold.
     """
@@ -90,7 +95,7 @@ class Table:
     def html(self) -> str:
         """A table that scrolls by itself when the page is narrower."""
         right = [
-            bool(self.rows) and all(isinstance(row[i], (int, float)) or row[i] == "" for row in self.rows)
+            any(row[i] != "" for row in self.rows) and all(_NUMBER.fullmatch(str(row[i])) for row in self.rows)
             for i in range(len(self.columns))
         ]
 

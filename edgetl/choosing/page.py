@@ -17,7 +17,7 @@ def choice_page(ranking: Ranking) -> str:
     for one in judged:
         share = max(0.0, one.loo)
         low, high = (share, share) if ranking.numbers else likely_share(share, ranking.samples)
-        points.append(Point(one.name, one.latency_ms, 100 * one.loo, (100 * low, 100 * high)))
+        points.append(Point(one.title, one.latency_ms, 100 * one.loo, (100 * low, 100 * high)))
     measure = "R2 x 100" if ranking.numbers else "right, %"
     caption = (
         f"Ridge on the frozen features of {ranking.samples} samples of {ranking.dataset}, each left out in turn; one "
@@ -25,7 +25,7 @@ def choice_page(ranking: Ranking) -> str:
     )
     chart: list[Part] = [Scatter(caption, "latency, ms", measure, points, " ms", "" if ranking.numbers else " %")]
     columns = ["backbone", "D", "input", "leave-one-out %", "LogME", "H-score", "gap", "ms", "graph MB", "peak MB"]
-    columns.append("fits")
+    columns += [f"fits {device}" for device, _ in judged[0].fits]
     sections = [
         Section("Accuracy against latency", "Up and to the left is better.", chart),
         Section(
@@ -34,7 +34,7 @@ def choice_page(ranking: Ranking) -> str:
             [Table("Backbones", columns, [_row(one) for one in judged])],
         ),
     ]
-    if failed := [f"{one.name}: {one.error}" for one in ranking.candidates if one.error]:
+    if failed := [f"{one.title}: {one.error}" for one in ranking.candidates if one.error]:
         sections.append(Section("What could not be judged", "", [Text(failed)]))
     return page(
         f"Which backbone for {ranking.dataset}", f"{len(judged)} backbones, {ranking.samples} samples.", sections,
@@ -44,8 +44,8 @@ def choice_page(ranking: Ranking) -> str:
 
 def _row(one: Candidate) -> list[str | float | int]:
     return [
-        one.name, one.dim, "x".join(map(str, one.size)), f"{100 * one.loo:.1f}", f"{one.log_evidence:.3f}",
+        one.title, one.dim, "x".join(map(str, one.size)), f"{100 * one.loo:.1f}", f"{one.log_evidence:.3f}",
         "" if one.h_score is None else f"{one.h_score:.2f}", "" if one.gap is None else f"{one.gap:.2f}",
         f"{one.latency_ms:.2f}", f"{one.graph_bytes / 1e6:.1f}", f"{one.peak_bytes / 1e6:.0f}",
-        ", ".join(f"{device}: {'yes' if fits else 'NO'}" for device, fits in one.fits),
+        *("yes" if fits else "NO" for _, fits in one.fits),
     ]  # fmt: skip
