@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict, fields
-from pathlib import Path
+from dataclasses import fields
 from typing import Any
-
-from edgetl_runtime.errors import SourceError
 
 from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, add_split_argument
 from edgetl.cli.progress import shown_progress
@@ -69,11 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, write the weights, and print what they are worth."""
-    from edgetl.tuning import tune
+    from edgetl.tuning import save_tuned, tune
+    from edgetl.tuning.record import checked_out, record_of
 
-    out = None if args.out is None else Path(args.out)
-    if out is not None and (out.suffix != ".safetensors" or not out.parent.is_dir()):
-        raise SourceError(f"--out is a .safetensors file in a folder that is there; got {out}")
+    out = checked_out(args.out)
     source, samples = opened_network_and_data(args)
     leads = os.environ.get("RANK", "0") == "0"
     changes = {**dict(args.set), "epochs": args.epochs, "batch": args.batch, "rate": args.rate}
@@ -85,32 +82,15 @@ def run(args: argparse.Namespace) -> int:
     if not leads:
         return 0
     if out is not None:
-        _write(out, result)
+        save_tuned(result, out, ["edgetl", *sys.argv[1:]])
     if args.json:
-        plain = {
-            "recipe": result.name, "settings": asdict(result.recipe), "epochs": [asdict(one) for one in result.epochs],
-            "losses": result.losses, "kept_epoch": result.kept_epoch, "seconds": result.seconds,
-            "comparison": None if result.comparison is None else asdict(result.comparison),
-            "out": None if out is None else str(out),
-        }  # fmt: skip
-        print(json.dumps(plain))
+        print(json.dumps({**record_of(result), "out": None if out is None else str(out)}))
     else:
         print(_text(result, out))
     return 0
 
 
-def _write(out: Path, result: Any) -> None:
-    from edgetl_runtime.bundle.container import replace_file
-    from safetensors.torch import save
-
-    if result.extractor.module is None:
-        raise SourceError(f"{result.extractor.name} is an ONNX graph, and its weights stay as they are; leave --out")
-    state = {name: value.contiguous() for name, value in result.extractor.module.state_dict().items()}
-    made = json.dumps(result.extractor.provenance["finetune"])
-    replace_file(out, save(state, metadata={"finetune": made}))
-
-
-def _text(result: Any, out: Path | None) -> str:
+def _text(result: Any, out: Any) -> str:
     lines = [f"{result.extractor.name}, recipe {result.name}, {result.seconds:.0f} s" + (f" -> {out}" if out else "")]
     if result.epochs:
         of = f"{len(result.epochs)} epochs, loss {result.epochs[0].loss:.3f} -> {result.epochs[-1].loss:.3f}"

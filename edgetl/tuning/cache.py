@@ -34,32 +34,50 @@ class FeatureCache:
 
     def features(self, extractor: Extractor, samples: Samples, workers: Workers) -> NDArray[np.float32]:
         """(N, D) float32 of those samples; a damaged file is made anew. Raises SourceError when it cannot write."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load, save
-
         if self._folder is None:
             return _computed(extractor, samples, workers)
-        key = hashlib.sha256(f"{extractor_digest(extractor)} {samples.digest}".encode()).hexdigest()
-        path = self._folder / f"{key[:32]}.safetensors"
-        kept: NDArray[np.float32] | None = None
-        try:
-            read: NDArray[np.float32] = load(path.read_bytes())["features"]
-            kept = read if read.shape == (len(samples), extractor.dim) else None
-        except FileNotFoundError:
-            pass
-        except (OSError, SafetensorError, KeyError) as error:
-            logger.warning("%s does not load and is made anew: %s", path, error)
+        key = f"{extractor_digest(extractor)} {samples.digest}"
+        kept = self.kept(key, (len(samples), extractor.dim))
         # Computing is done together, so all take part where the folder of one of several machines has it not.
         if workers.all_have(kept is None) and kept is not None:
             return kept
         features = _computed(extractor, samples, workers)
         if workers.leads:
-            try:
-                self._folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise SourceError(f"cannot make the folder {self._folder}: {error.strerror or error}") from error
-            replace_file(path, save({"features": np.ascontiguousarray(features)}))
+            self.keep(key, features)
         return features
+
+    def kept(self, key: str, shape: tuple[int, int]) -> NDArray[np.float32] | None:
+        """Features (N, D) = `shape` that were kept under `key`; None where there are none, or a damaged file."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        if self._folder is None:
+            return None
+        path = self._path(self._folder, key)
+        try:
+            read: NDArray[np.float32] = load(path.read_bytes())["features"]
+        except FileNotFoundError:
+            return None
+        except (OSError, SafetensorError, KeyError) as error:
+            logger.warning("%s does not load and is made anew: %s", path, error)
+            return None
+        return read if read.shape == shape else None
+
+    def keep(self, key: str, features: NDArray[np.float32]) -> None:
+        """Keep features (N, D) under `key`; raises SourceError when it cannot write."""
+        from safetensors.numpy import save
+
+        if self._folder is None:
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SourceError(f"cannot make the folder {self._folder}: {error.strerror or error}") from error
+        replace_file(self._path(self._folder, key), save({"features": np.ascontiguousarray(features)}))
+
+    @staticmethod
+    def _path(folder: Path, key: str) -> Path:
+        return folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
 
 
 def extractor_digest(extractor: Extractor) -> str:

@@ -132,7 +132,8 @@ def tune(
     if course.epochs:
         kept = course.best_epoch if course.best is not None else len(course.epochs) - 1
     made = {"recipe": recipe, "seed": seed, **{k: v for k, v in asdict(chosen).items() if chosen.epochs}}
-    made |= {"data": part.hash, "kept_epoch": kept, "comparison": None if comparison is None else asdict(comparison)}
+    made |= {"data": part.hash, "data_name": part.name, "kept_epoch": kept}
+    made["comparison"] = None if comparison is None else asdict(comparison)
     tuned = replace(tuned, provenance={**extractor.provenance, "finetune": made})
     return Tuned(
         tuned, recipe, chosen, tuple(course.epochs), tuple(course.losses), kept, comparison,

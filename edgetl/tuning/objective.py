@@ -41,6 +41,12 @@ class Objective:
             return functional.cross_entropy(output, wanted, reduction="none", label_smoothing=smoothing)
         return ((output - wanted) ** 2).mean(dim=1)
 
+    def mean_loss(self, truth: NDArray[Any], output: NDArray[np.float32]) -> float:
+        """Of outputs (N, outputs), without smoothing."""
+        import torch
+
+        return float(self.losses(torch.from_numpy(output), self.wanted(truth), 0.0).mean())
+
     def decided(self, output: NDArray[np.float32]) -> NDArray[Any]:
         """Class positions (N) or numbers (N, Q) of outputs (N, outputs)."""
         if self.mean is None or self.spread is None:

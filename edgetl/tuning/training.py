@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,10 +36,13 @@ _CHUNK = 64
 
 @dataclass(frozen=True)
 class Epoch:
-    """Of one pass: the mean loss, and the score of the validation part (share right, or R2), None without one."""
+    """Of one pass: the mean loss, score (share right, or R2) and loss of the validation part, None without one, and
+    the learning rate of the last stage at its end."""
 
     loss: float
     score: float | None
+    validation_loss: float | None = None
+    rate: float | None = None
 
 
 @dataclass
@@ -107,16 +110,17 @@ def _end_epoch(run: _Run, course: Course, steps: int, validation: Samples | None
     if not math.isfinite(loss):
         smaller = f"try a smaller rate than {run.recipe.rate:g}"
         raise TuningError(f"the loss of epoch {course.epoch + 1} is {loss}; {smaller}")
-    result = None
+    result = held = None
     if validation is not None:
         with run.averaged():
             joined.eval()
             outputs = outputs_of(run.network, run.extractor, validation, run.workers, run.autocast)
         result = score(validation.truth, run.objective.decided(outputs))
+        held = run.objective.mean_loss(validation.truth, outputs)
         if course.best is None or result >= course.best:  # of equals the later: it has seen the smaller rates
             course.best, course.best_epoch = result, course.epoch
             run.keep_best()
-    course.epochs.append(Epoch(loss, result))
+    course.epochs.append(Epoch(loss, result, held, run.last_rate))
     course.epoch, course.step = course.epoch + 1, 0
     stale = course.epoch - 1 - course.best_epoch
     patience = run.recipe.patience
@@ -220,6 +224,14 @@ class _Run:
         for group in self._optimizer.param_groups:
             group["lr"] = group["rate"] * factor if epoch >= group["since"] else 0.0
 
+    @property
+    def last_rate(self) -> float:
+        """Of the last trained stage of the network, or of the head where no stage is."""
+        groups = self._optimizer.param_groups
+        heads = {id(p) for p in self.network.head.parameters()}
+        stages = [group for group in groups if id(group["params"][0]) not in heads]
+        return float((stages or groups)[-1]["lr"])
+
     def _draw_back(self) -> None:
         """L2-SP: towards the weights at the start, by the rate of each group."""
         import torch
@@ -278,7 +290,7 @@ class _Run:
         tensors["losses"] = torch.tensor(course.losses, dtype=torch.float64)
         plain = {
             "epoch": course.epoch, "step": course.step, "best": course.best, "best_epoch": course.best_epoch,
-            "finished": course.finished, "epochs": [[one.loss, one.score] for one in course.epochs],
+            "finished": course.finished, "epochs": [list(astuple(one)) for one in course.epochs],
         }  # fmt: skip
         return Saved(tensors, plain)
 
@@ -300,7 +312,7 @@ class _Run:
         logger.info("resumed at epoch %d, step %d", plain["epoch"] + 1, plain["step"])
         return Course(
             plain["epoch"], plain["step"], saved.tensors["losses"].tolist(),
-            [Epoch(loss, one) for loss, one in plain["epochs"]], plain["best"], plain["best_epoch"], plain["finished"],
+            [Epoch(*one) for one in plain["epochs"]], plain["best"], plain["best_epoch"], plain["finished"],
         )  # fmt: skip
 
     def _named(self, tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
