@@ -12,7 +12,8 @@ import pytest
 from tests.house.readme import Block, blocks, broken_links, commands, faults, make_targets, run_block
 from tests.house.source import REPO
 
-READMES = [path for path in ("README.md", "runtime/README.md", "CONTRIBUTING.md") if (REPO / path).exists()]
+PAGES = sorted(f"docs/{path.name}" for path in (REPO / "docs").glob("*.md"))
+READMES = ["README.md", "runtime/README.md", "CONTRIBUTING.md", *PAGES]
 TEXTS = {path: (REPO / path).read_text(encoding="utf-8") for path in READMES}
 
 
