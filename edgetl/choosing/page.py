@@ -12,12 +12,13 @@ __all__ = ["choice_page"]
 
 def choice_page(ranking: Ranking) -> str:
     """The whole page as one text; nothing in it needs a network."""
-    judged = [one for one in ranking.candidates if not one.error]
+    named = list(zip(ranking.titles, ranking.candidates, strict=True))
+    judged = [(title, one) for title, one in named if not one.error]
     points = []
-    for one in judged:
+    for title, one in judged:
         share = max(0.0, one.loo)
         low, high = (share, share) if ranking.numbers else likely_share(share, ranking.samples)
-        points.append(Point(one.title, one.latency_ms, 100 * one.loo, (100 * low, 100 * high)))
+        points.append(Point(title, one.latency_ms, 100 * one.loo, (100 * low, 100 * high)))
     measure = "R2 x 100" if ranking.numbers else "right, %"
     caption = (
         f"Ridge on the frozen features of {ranking.samples} samples of {ranking.dataset}, each left out in turn; one "
@@ -25,16 +26,16 @@ def choice_page(ranking: Ranking) -> str:
     )
     chart: list[Part] = [Scatter(caption, "latency, ms", measure, points, " ms", "" if ranking.numbers else " %")]
     columns = ["backbone", "D", "input", "leave-one-out %", "LogME", "H-score", "gap", "ms", "graph MB", "peak MB"]
-    columns += [f"fits {device}" for device, _ in judged[0].fits]
+    columns += [f"fits {device}" for device, _ in judged[0][1].fits]
     sections = [
         Section("Accuracy against latency", "Up and to the left is better.", chart),
         Section(
             "Every figure",
             "Ranked by leave-one-out. Gap: how far this data is from what the network saw in training, in nats.",
-            [Table("Backbones", columns, [_row(one) for one in judged])],
+            [Table("Backbones", columns, [_row(title, one) for title, one in judged])],
         ),
     ]
-    if failed := [f"{one.title}: {one.error}" for one in ranking.candidates if one.error]:
+    if failed := [f"{title}: {one.error}" for title, one in named if one.error]:
         sections.append(Section("What could not be judged", "", [Text(failed)]))
     return page(
         f"Which backbone for {ranking.dataset}", f"{len(judged)} backbones, {ranking.samples} samples.", sections,
@@ -42,9 +43,9 @@ def choice_page(ranking: Ranking) -> str:
     )  # fmt: skip
 
 
-def _row(one: Candidate) -> list[str | float | int]:
+def _row(title: str, one: Candidate) -> list[str | float | int]:
     return [
-        one.title, one.dim, "x".join(map(str, one.size)), f"{100 * one.loo:.1f}", f"{one.log_evidence:.3f}",
+        title, one.dim, "x".join(map(str, one.size)), f"{100 * one.loo:.1f}", f"{one.log_evidence:.3f}",
         "" if one.h_score is None else f"{one.h_score:.2f}", "" if one.gap is None else f"{one.gap:.2f}",
         f"{one.latency_ms:.2f}", f"{one.graph_bytes / 1e6:.1f}", f"{one.peak_bytes / 1e6:.0f}",
         *("yes" if fits else "NO" for _, fits in one.fits),

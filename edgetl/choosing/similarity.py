@@ -12,7 +12,7 @@ from edgetl.features import normalised_input
 if TYPE_CHECKING:
     from edgetl.features import Extractor
 
-__all__ = ["source_gap"]
+__all__ = ["normal_gap", "source_gap"]
 
 _SAMPLES = 128
 _CHUNK = 32
@@ -65,7 +65,14 @@ def source_gap(extractor: Extractor, tensors: NDArray[Any]) -> float | None:
         spread = (sum(row[2] for row in sums[layer]) / count - mean**2).clamp_min(0) + layer.eps
         known: Any = layer
         theirs, their_spread = known.running_mean.double(), known.running_var.double() + known.eps
-        squared = (mean - theirs) ** 2
-        gap = 0.25 * ((spread + squared) / their_spread + (their_spread + squared) / spread - 2)
-        gaps.append(float(gap.median()))
+        gaps.append(float(normal_gap(mean, spread, theirs, their_spread).median()))
     return float(np.mean(gaps)) if gaps else None
+
+
+def normal_gap(mean: Any, spread: Any, other_mean: Any, other_spread: Any) -> Any:
+    """Mean of both Kullback-Leibler divergences (nats) between normal distributions of these means and variances (C).
+
+    NumPy arrays or torch tensors, elementwise.
+    """
+    squared = (mean - other_mean) ** 2
+    return 0.25 * ((spread + squared) / other_spread + (other_spread + squared) / spread - 2)

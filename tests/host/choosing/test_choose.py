@@ -9,12 +9,13 @@ import torch
 from PIL import Image
 
 import edgetl
-from edgetl.choosing import choose
+from edgetl.choosing import choose, compare_with_bundle
 from edgetl.choosing.page import choice_page
 from edgetl.choosing.similarity import source_gap
 from edgetl.cli import main
-from edgetl.errors import DatasetError, ProfileError
+from edgetl.errors import DatasetError, ProfileError, QuantizeError
 from edgetl.export import export_onnx
+from edgetl.quantize.speed import host_family
 from tests.host.tuning.small import conv_net, series_net, stripes, waves
 
 
@@ -92,3 +93,54 @@ def test_a_field_that_no_recipe_has_is_wrong_usage(change: str, capsys) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["finetune", "--backbone", "x", "--data", "y", "--set", change])
     assert stop.value.code == 2 and "--set" in capsys.readouterr().err
+
+
+def test_precisions_are_candidates_of_their_own_and_a_choice_goes_on_where_it_was(trained, tmp_path) -> None:
+    read: list[str] = []
+    wanted = ["fp32", "int8", "fp16"]
+    first = choose(stripes(), [trained], precisions=wanted, cache=tmp_path, progress=lambda s: read.append(s.stage))
+    assert {one.precision for one in first.candidates} == {"fp32", "u8s8" if host_family() == "x86" else "s8s8", "fp16"}
+    sizes = {one.precision: one.graph_bytes for one in first.candidates}
+    assert len(set(sizes.values())) == 3 and all(not one.error for one in first.candidates)
+    assert first.titles[0].startswith("trained ") and len(set(first.titles)) == 3
+    assert sum("features in" in stage for stage in read) == 3 * len(stripes().training)
+    read.clear()
+    again = choose(stripes(), [trained], precisions=wanted, cache=tmp_path, progress=lambda s: read.append(s.stage))
+    assert not any("features in" in stage for stage in read), "what was judged is not computed again"
+    assert sorted((one.precision, one.loo) for one in again) == sorted((one.precision, one.loo) for one in first)
+
+
+def test_int8_is_what_the_boards_want(trained) -> None:
+    names = [one.precision for one in choose(stripes(60), [trained], precisions=["int8"], devices=["jetson-orin-nano"])]
+    assert names == ["s8s8"]
+    with pytest.raises(QuantizeError, match="fp32"):
+        choose(stripes(60), [trained], precisions=["int7"])
+
+
+@pytest.fixture(scope="module")
+def bundle(trained, tmp_path_factory):
+    return edgetl.build(trained, stripes(300, seed=3), out=tmp_path_factory.mktemp("bundle") / "stripes.edgetl").path
+
+
+def test_a_bundle_knows_its_own_kind_of_data_and_says_how_far_other_data_is(bundle) -> None:
+    own = compare_with_bundle(bundle, stripes(200, seed=4))
+    dark = [(frame // 3, label if label != "slanted" else "upside") for frame, label in stripes(200, seed=4)]
+    other = compare_with_bundle(bundle, edgetl.dataset([f for f, _ in dark], [name for _, name in dark]))
+    assert own.kind == "none" and own.new_classes == () and own.known == own.samples
+    assert other.kind != "none" and other.new_classes == ("upside",) and 0 < other.known < other.samples
+    assert other.gap > 5 * own.gap and other.gap_own == own.gap_own
+    assert own.right is not None and own.right_own is not None and other.right is not None
+    assert own.right > other.right and abs(own.right - own.right_own) < 0.15
+    with pytest.raises(DatasetError, match="gives classes"):
+        frames = np.zeros((30, 12, 12), np.uint8)
+        compare_with_bundle(bundle, edgetl.dataset(frames, targets={"speed": np.arange(30.0)}))
+
+
+def test_the_command_says_what_a_bundle_makes_of_the_data(bundle, folder, capsys) -> None:
+    assert main(["choose", "--data", str(folder), "--bundle", str(bundle)]) == 0
+    out = capsys.readouterr().out
+    assert "stripes beside" in out and "like nothing it knows, %" in out and "backbone" not in out
+    assert main(["choose", "--data", str(folder), "--bundle", str(bundle), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bundle"]["dataset"]
+    assert main(["choose", "--data", str(folder)]) == 1
+    assert "--bundle" in capsys.readouterr().err
