@@ -9,7 +9,8 @@ precision, loses nothing by it where that is cheap. Layout and normalisation are
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
@@ -17,16 +18,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgetl_runtime.errors import SampleError
+from edgetl_runtime.text import MAX_VOCABULARY, Tokens, tokens_of
 from edgetl_runtime.types import TensorSpec
 from edgetl_runtime.windows import WindowSpec, parse_window
 
-__all__ = ["ArrayPreprocess", "ImagePreprocess", "Preprocess", "parse_preprocess"]
+__all__ = ["ArrayPreprocess", "ImagePreprocess", "Preprocess", "TextPreprocess", "parse_preprocess"]
 
 # Filter and its support in source pixels at scale 1 (Pillow, libImaging/Resample.c).
 _FILTERS = {"nearest": (0, 0.5), "bilinear": (2, 1.0), "bicubic": (3, 2.0), "lanczos": (1, 3.0)}
 _CHANNELS = {"L": 1, "RGB": 3, "BGR": 3}
 MAX_SIDE = 16384
 MAX_VALUES = 2**26
+MAX_TOKENS = 4096
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _SEARCH = 3
 
 
@@ -149,7 +153,52 @@ class ArrayPreprocess:
         return tensor
 
 
-Preprocess = Union[ImagePreprocess, ArrayPreprocess]
+@dataclass(frozen=True)
+class TextPreprocess:
+    """Text, a str or its UTF-8 (N,) uint8 -> tensor (1, T = `length`) float32: token ids, and -1 after the last.
+
+    Ids are below `vocabulary` and so exact as float32, which every engine takes. `tokenizer` is the sha256 of the
+    `tokenizer.json` whose bytes are `content`; a manifest holds the hash alone. Tokens beyond T are left out.
+    """
+
+    length: int
+    vocabulary: int
+    tokenizer: str
+    content: bytes = field(default=b"", repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 8 <= self.length <= MAX_TOKENS or not 0 < self.vocabulary <= MAX_VOCABULARY:
+            raise ValueError(
+                f"a text has 8..{MAX_TOKENS} tokens of a vocabulary of 1..{MAX_VOCABULARY}; got {self.length} of"
+                f" {self.vocabulary}"
+            )
+        if not _SHA256.match(self.tokenizer):
+            raise ValueError(f"tokenizer is the sha256 of a tokenizer.json, got {self.tokenizer[:80]!r}")
+
+    @property
+    def input(self) -> TensorSpec:
+        """The tensor that `apply` returns."""
+        return TensorSpec("text", "float32", (1, self.length))
+
+    def to_json(self) -> Dict[str, Any]:
+        """The declaration as it stands in the manifest."""
+        return {
+            "kind": "text", "length": self.length, "vocabulary": self.vocabulary, "tokenizer": self.tokenizer,
+        }  # fmt: skip
+
+    def apply(self, sample: Any) -> NDArray[np.float32]:
+        """Tensor (1, T) float32 of one text; raises SampleError, and as `prepare`."""
+        ids = self.prepare().ids(sample)
+        tensor = np.full((1, self.length), -1.0, np.float32)
+        tensor[0, : len(ids)] = ids
+        return tensor
+
+    def prepare(self) -> Tokens:
+        """The tokenizer itself; raises BundleError when it is refused, EngineUnavailableError without its package."""
+        return tokens_of(self.content, self.vocabulary, self.length)
+
+
+Preprocess = Union[ImagePreprocess, ArrayPreprocess, TextPreprocess]
 
 
 def parse_preprocess(declared: Mapping[str, Any]) -> Preprocess:
@@ -175,7 +224,15 @@ def parse_preprocess(declared: Mapping[str, Any]) -> Preprocess:
         if fields or not isinstance(shape, list) or any(type(side) is not int for side in shape):
             raise ValueError(f"an array preprocess has a list `shape` and maybe a `window`; got {dict(declared)!r}")
         return ArrayPreprocess(tuple(shape), parse_window(window) if window is not None else None)
-    raise ValueError(f"preprocess kind must be 'image' or 'array', got {kind!r}")
+    if kind == "text":
+        if set(fields) != {"length", "vocabulary", "tokenizer"}:
+            raise ValueError(f"a text preprocess does not have exactly the keys it should: {sorted(fields)}")
+        if type(fields["length"]) is not int or type(fields["vocabulary"]) is not int:
+            raise ValueError("length and vocabulary of a text preprocess must be integers")
+        if type(fields["tokenizer"]) is not str:
+            raise ValueError(f"tokenizer must be a string, got {fields['tokenizer']!r}")
+        return TextPreprocess(**fields)
+    raise ValueError(f"preprocess kind must be 'image', 'array' or 'text', got {kind!r}")
 
 
 class _Axis(NamedTuple):

@@ -75,7 +75,7 @@ class Session:
 
     @property
     def takes(self) -> Preprocess:
-        """What a sample must be: frames or arrays, their shape, and how a stream is cut into them."""
+        """What a sample must be: frames, arrays or text, their shape, and how a stream is cut into them."""
         return self._extractor.takes
 
     def preprocess(self, sample: Any) -> NDArray[Any]:

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from tests.house.source import Import, Module, called_name, dotted, room_of
 
 LEVELS = {
-    "errors": 0, "types": 0, "numerics": 0, "labels": 0, "moments": 0,
+    "errors": 0, "types": 0, "numerics": 0, "labels": 0, "moments": 0, "documents": 0,
     "statistics": 1, "heads": 1, "adapt": 1, "drift": 1, "guard": 1, "preprocess": 1, "framing": 1,
-    "reservoir": 1, "outliers": 1, "windows": 1, "smoothing": 1,
+    "reservoir": 1, "outliers": 1, "windows": 1, "smoothing": 1, "text": 1,
     "bundle": 2, "store": 2, "engines": 2, "sources": 2, "sinks": 2, "board": 2, "blas": 2, "installation": 2,
     "trust": 2, "extractor": 2, "learner": 2, "watchdog": 2,
     "session": 3, "live": 3, "opening": 3, "serving": 3, "bench": 3, "teaching": 3,
@@ -25,7 +25,7 @@ LEVELS = {
 
 SIDEWAYS = {
     ("labels", "errors"), ("labels", "types"), ("moments", "numerics"),
-    ("preprocess", "windows"),
+    ("preprocess", "windows"), ("preprocess", "text"),
     ("heads", "statistics"), ("heads", "reservoir"), ("adapt", "statistics"), ("drift", "statistics"),
     ("guard", "statistics"),
     ("outliers", "statistics"), ("outliers", "heads"), ("guard", "heads"),
@@ -61,6 +61,7 @@ OWN_FILES = {
     "rich": {"edgetl_runtime.cli.view"},
     "rosbags": {"edgetl_runtime.sources.bag_feed"},
     "serial": {"edgetl_runtime.sources.serial_port"},
+    "tokenizers": {"edgetl_runtime.text.tokenizing"},
     "tomli": {"edgetl_runtime.sources.schema_files"},
     "cryptography": {"edgetl_runtime.bundle.signature"},
 }

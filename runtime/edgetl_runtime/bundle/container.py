@@ -20,6 +20,7 @@ from typing import BinaryIO, Dict, Mapping, Optional, Union
 
 from edgetl_runtime.bundle.manifest import (
     MAX_MANIFEST_BYTES,
+    TOKENIZER,
     Manifest,
     Member,
     dump_manifest,
@@ -28,6 +29,7 @@ from edgetl_runtime.bundle.manifest import (
 from edgetl_runtime.bundle.signature import MAX_SIGNATURE_BYTES, named_key, sign_manifest, verify_manifest
 from edgetl_runtime.bundle.zip_entries import MAX_BUNDLE_BYTES, read_directory, read_entry
 from edgetl_runtime.errors import BundleCorruptError, BundleFormatError, BundleUnsignedError, SourceError
+from edgetl_runtime.preprocess import TextPreprocess
 
 __all__ = ["Bundle", "open_plain", "read_bundle", "remove_file", "replace_file", "sync_folder", "write_bundle"]
 
@@ -171,4 +173,7 @@ def _read(file: BinaryIO, what: str, trusted: Optional[Mapping[str, bytes]], all
                 f"{what}: {name} does not match its hash: it was changed or damaged; copy it again"
             )
         members[name] = data
+    if isinstance(manifest.preprocess, TextPreprocess):
+        preprocess = dataclasses.replace(manifest.preprocess, content=members[TOKENIZER])
+        manifest = dataclasses.replace(manifest, preprocess=preprocess)
     return Bundle(hashlib.sha256(text).hexdigest(), manifest, signed_by, members, size, claims_key)

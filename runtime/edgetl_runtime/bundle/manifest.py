@@ -2,7 +2,7 @@
 
 A device that ignores a key may preprocess wrongly, so an unknown key is an error. A newer minor format is
 refused too, with both versions in the message. Free text belongs under `notes`. A manifest says the lowest format
-that holds it, so that every runtime reads what it can: 1.0, or, with `plans`, `carries` or `outputs`, 1.1.
+that holds it, so that every runtime reads what it can: 1.0, or, with `plans`, `carries`, `outputs` or text, 1.1.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from edgetl_runtime.bundle.fields import MAX_MEMBERS, MEMBER_NAME, Fields
 from edgetl_runtime.bundle.outputs import dump_outputs, parse_outputs
 from edgetl_runtime.bundle.plans import ANY_DEVICE, EngineChoice, check_plans, dump_plans, parse_plans
+from edgetl_runtime.documents import parse_document
 from edgetl_runtime.errors import BundleCorruptError, BundleFormatError, LabelError
 from edgetl_runtime.labels import plain_text
-from edgetl_runtime.preprocess import Preprocess, parse_preprocess
+from edgetl_runtime.preprocess import Preprocess, TextPreprocess, parse_preprocess
+from edgetl_runtime.text import MAX_TOKENIZER_BYTES
 from edgetl_runtime.types import Output, TensorSpec
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "MAX_MEMBERS",
     "PROJECTED_STATISTICS",
     "SOURCE_FEATURES",
+    "TOKENIZER",
     "Manifest",
     "Member",
     "Variant",
@@ -38,12 +41,12 @@ FORMAT = (1, 1)
 # What head members may hold beside statistics and a head (`HeadMember.carries`).
 PROJECTED_STATISTICS = "projected-statistics"
 SOURCE_FEATURES = "source-features"
+TOKENIZER = "tokenizer.json"
 CARRIED = (PROJECTED_STATISTICS, SOURCE_FEATURES)
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_MEMBER_BYTES = 2 << 30
 MAX_CLASSES = 65536
 MAX_DIM = 65536
-MAX_DEPTH = 32
 MAX_SEQUENCE = 2**53
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}\Z")
@@ -107,7 +110,8 @@ class Manifest:
     def format(self) -> Tuple[int, int]:
         """The lowest format that holds it."""
         windowed = getattr(self.preprocess, "window", None) is not None
-        return (1, 1) if self.plans or self.carries or self.outputs or windowed else (1, 0)
+        text = isinstance(self.preprocess, TextPreprocess)
+        return (1, 1) if self.plans or self.carries or self.outputs or windowed or text else (1, 0)
 
     def plan(self, device: str = ANY_DEVICE) -> Tuple[EngineChoice, ...]:
         """The choices for a device profile, best first: those for any device when it has none of its own.
@@ -172,14 +176,7 @@ def parse_manifest(data: bytes) -> Manifest:
     if len(data) > MAX_MANIFEST_BYTES:
         raise BundleCorruptError(f"manifest.json has {len(data)} bytes; at most {MAX_MANIFEST_BYTES} are read")
     try:
-        document = json.loads(
-            data.decode("utf-8"),
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            parse_int=_short,
-            object_pairs_hook=_no_duplicates,
-        )
-        _check_depth(document, MAX_DEPTH)
+        document = parse_document(data)
     except (ValueError, RecursionError) as error:
         raise BundleCorruptError(f"manifest.json is not the JSON of a manifest: {error}") from error
     top = Fields(document, "manifest")
@@ -312,6 +309,9 @@ def _check(manifest: Manifest) -> None:
                 f"manifest: variant {variant.name!r} takes {variant.input}, preprocessing gives"
                 f" {manifest.preprocess.input}"
             )
+    if isinstance(manifest.preprocess, TextPreprocess):
+        needed.add(TOKENIZER)
+        _check_tokenizer_member(manifest.members.get(TOKENIZER), manifest.preprocess)
     check_plans(manifest.plans, [variant.name for variant in manifest.variants])
     if needed != set(manifest.members):
         raise BundleFormatError(
@@ -319,33 +319,13 @@ def _check(manifest: Manifest) -> None:
         )
 
 
-def _check_depth(value: Any, left: int) -> None:
-    """Deep data is readable by some Pythons and not by others."""
-    if left == 0:
-        raise ValueError(f"nested deeper than {MAX_DEPTH}")
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _check_depth(inner, left - 1)
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
-        raise ValueError(f"{text[:40]} is beyond any float")
-    return value
-
-
-def _short(text: str) -> int:
-    if len(text) > 20:
-        raise ValueError(f"the number {text[:20]}... has {len(text)} digits")
-    return int(text)
-
-
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not a JSON number")
-
-
-def _no_duplicates(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("an object has the same key twice")
-    return result
+def _check_tokenizer_member(member: Optional[Member], preprocess: TextPreprocess) -> None:
+    """The tokenizer is part of the preprocessing, and so of the feature space."""
+    if member is not None and member.size_bytes > MAX_TOKENIZER_BYTES:
+        raise BundleFormatError(
+            f"manifest: {TOKENIZER} has {member.size_bytes:,} bytes; at most {MAX_TOKENIZER_BYTES:,} are read"
+        )
+    if member is None or member.sha256 != preprocess.tokenizer:
+        raise BundleFormatError(
+            f"manifest: its {TOKENIZER} is not the one that its preprocessing names; build the bundle again"
+        )

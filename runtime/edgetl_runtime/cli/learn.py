@@ -7,11 +7,12 @@ import json
 import logging
 import random
 from pathlib import Path
-from typing import Any, Dict, List, Tuple, Union
+from typing import Any, Dict, List, Sequence, Tuple, Union
 
 from edgetl_runtime.cli.images import folder_label, labelled_paths, read_or_skip
 from edgetl_runtime.cli.numbers import image_targets, named_value
 from edgetl_runtime.cli.sessions import add_keep_raw, add_policy, open_state
+from edgetl_runtime.cli.texts import NamedText, add_text, asked_texts
 from edgetl_runtime.errors import EdgetlError, SampleError, SourceError
 from edgetl_runtime.labels import plain_text
 from edgetl_runtime.session import Session
@@ -23,16 +24,20 @@ logger = logging.getLogger(__name__)
 EXAMPLE = (
     "edgetl-runtime learn photo.jpg --label kestrel --state state/\n"
     "  edgetl-runtime learn shop/train --per-class 10 --state state/     (a folder a class)\n"
-    "  edgetl-runtime learn drive.csv --state state/     (a bundle of numbers: columns path,angle,...)"
+    "  edgetl-runtime learn drive.csv --state state/     (a bundle of numbers: columns path,angle,...)\n"
+    '  edgetl-runtime learn --text "turn on the light" --label lights --state state/     (a bundle of text)'
 )
 _BATCH = 64
 # A label, or the numbers of a head that gives numbers.
 Truth = Union[str, Dict[str, float]]
+# An image file, or a text.
+Found = Union[Path, NamedText]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders with a folder a class")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="image files, or folders with a folder a class")
+    add_text(parser)
     parser.add_argument("--label", help="what all these images show; without it their folder names say so")
     parser.add_argument(
         "--target", type=named_value, action="append", default=[], metavar="NAME=VALUE",
@@ -53,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
     """Learn, and print what was learnt."""
     with open_state(args) as session:
         names = [output["name"] for output in session.status()["outputs"]]
-        chosen = _numbered(args, names) if names else _labelled(args)
+        texts = asked_texts(session, args.text, args.images, args.label is None)
+        chosen = _numbered(args, names) if names else _labelled(args, texts)
         learnt: List[Tuple[int, str]] = []
         try:
             for start in range(0, len(chosen), _BATCH):
@@ -66,7 +72,8 @@ def run(args: argparse.Namespace) -> int:
     generation, waiting = int(status["generation"]), int(status["waiting_samples"])
     skipped = len(chosen) - len(learnt)
     if not learnt:
-        raise SourceError(f"none of the {skipped} files can be used as an image; nothing was learnt")
+        used = "texts can be used" if texts else "files can be used as an image"
+        raise SourceError(f"none of the {skipped} {used}; nothing was learnt")
     counts: Dict[str, int] = {}
     for _, label in learnt if not names else ():
         counts[label] = counts.get(label, 0) + 1
@@ -90,33 +97,37 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _labelled(args: argparse.Namespace) -> List[Tuple[Path, Truth]]:
+def _labelled(args: argparse.Namespace, texts: Sequence[NamedText]) -> List[Tuple[Found, Truth]]:
     if args.target:
         raise SourceError("this bundle has classes, so its images have a --label, not a --target")
     given = None if args.label is None else plain_text(args.label)
-    chosen: List[Tuple[Path, str]] = [
-        (path, folder_label(path, root) if given is None else given) for path, root in labelled_paths(args.images)
-    ]
+    chosen: List[Tuple[Found, str]] = []
+    for one in texts:
+        if given is None and one.label is None:
+            raise SourceError(f"which class is {one.name[:60]!r}? Say it with --label")
+        chosen.append((one, given or one.label or ""))
+    for path, root in labelled_paths(args.images) if not texts else ():
+        chosen.append((path, folder_label(path, root) if given is None else given))
     return list(chosen if args.per_class is None else _draw(chosen, args.per_class, args.seed))
 
 
-def _numbered(args: argparse.Namespace, names: List[str]) -> List[Tuple[Path, Truth]]:
+def _numbered(args: argparse.Namespace, names: List[str]) -> List[Tuple[Found, Truth]]:
     if args.label is not None or args.per_class is not None:
         raise SourceError(f"this bundle gives numbers, {', '.join(names)}: it has no labels and no classes")
     return list(image_targets(args.images, names, dict(args.target)))
 
 
-def _learn(session: Session, batch: List[Tuple[Path, Truth]], source: str, teach: bool) -> List[Tuple[int, str]]:
+def _learn(session: Session, batch: List[Tuple[Found, Truth]], source: str, teach: bool) -> List[Tuple[int, str]]:
     """Id and label of what was learnt, in one transaction; files that cannot be used are said and left out."""
     frames, truths = [], []
-    for path, truth in batch:
-        frame = read_or_skip(path)
+    for found, truth in batch:
+        frame: Any = found.text if isinstance(found, NamedText) else read_or_skip(found)
         if frame is None:
             continue
         try:
             session.preprocess(frame)
         except SampleError as error:
-            logger.warning("skipped: %s: %s", path, error)
+            logger.warning("skipped: %s: %s", found.name if isinstance(found, NamedText) else found, error)
             continue
         frames.append(frame)
         truths.append(truth)
@@ -133,10 +144,10 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _draw(chosen: List[Tuple[Path, str]], most: int, seed: int) -> List[Tuple[Path, str]]:
+def _draw(chosen: List[Tuple[Found, str]], most: int, seed: int) -> List[Tuple[Found, str]]:
     """At most so many of each label, the same ones for the same seed."""
     generator = random.Random(seed)
-    by_label: Dict[str, List[Tuple[Path, str]]] = {}
+    by_label: Dict[str, List[Tuple[Found, str]]] = {}
     for item in chosen:
         by_label.setdefault(item[1], []).append(item)
     drawn = []

@@ -6,11 +6,12 @@ import argparse
 import json
 import logging
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple
 
 from edgetl_runtime.cli.images import folder_label, labelled_paths, read_or_skip
 from edgetl_runtime.cli.numbers import errors_told, image_targets
 from edgetl_runtime.cli.sessions import open_state
+from edgetl_runtime.cli.texts import NamedText, add_text, asked_texts
 from edgetl_runtime.errors import SampleError, SourceError
 from edgetl_runtime.types import Prediction
 from edgetl_runtime.updating import note_answer
@@ -21,13 +22,15 @@ logger = logging.getLogger(__name__)
 
 EXAMPLE = (
     "edgetl-runtime predict photo.jpg --state state/\n  edgetl-runtime predict shop/test --check --state state/\n"
-    "  edgetl-runtime predict drive.csv --check --state state/     (a bundle of numbers)"
+    "  edgetl-runtime predict drive.csv --check --state state/     (a bundle of numbers)\n"
+    '  edgetl-runtime predict --text "turn on the light" --state state/     (a bundle of text)'
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders of them")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="image files, or folders of them")
+    add_text(parser)
     parser.add_argument(
         "--check",
         action="store_true",
@@ -36,58 +39,71 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one line an image, or the accuracy against the folder names, or the error against the numbers of a CSV."""
+    """Print one line a sample, or the accuracy against the labels, or the error against the numbers of a CSV."""
     rows: List[Dict[str, Any]] = []
     skipped = 0
     with open_state(args, read_only=True) as session:
         status = session.status()
         names = [output["name"] for output in status["outputs"]]
-        truths: List[Any] = []
-        images = labelled_paths(args.images) if not (names and args.check) else []
-        if names and args.check:
-            truths = image_targets(args.images, names, {})
-            images = [(path, None) for path, _ in truths]
-        for number, (path, root) in enumerate(images):
-            frame = read_or_skip(path)
-            if frame is None:
+        texts = asked_texts(session, args.text, args.images, args.check)
+        kind = "text" if texts else "image"
+        for name, sample, truth in _texts(texts) if texts else _images(args.images, names, args.check):
+            if sample is None:
                 skipped += 1
                 continue
             try:
-                prediction = session.predict(frame)
+                prediction = session.predict(sample)
             except SampleError as error:
-                logger.warning("skipped: %s: %s", path, error)
+                logger.warning("skipped: %s: %s", name, error)
                 skipped += 1
                 continue
             row: Dict[str, Any] = {
-                "image": str(path),
+                kind: name,
                 **_said(prediction),
                 "outlier": prediction.outlier,
                 "generation": prediction.generation,
                 "latency_ms": prediction.latency_ms,
             }
             if args.check:
-                row["truth"] = truths[number][1] if names else folder_label(path, root)
+                row["truth"] = truth
             rows.append(row)
             if not args.json and not args.check:
-                print(f"{path}\t{_words(prediction)}\toutlier {prediction.outlier:.1f}")
+                print(f"{name}\t{_words(prediction)}\toutlier {prediction.outlier:.1f}")
     if rows:
         note_answer(Path(args.state), status["bundle"])
     else:
-        raise SourceError(f"none of the {skipped} files can be used as an image")
+        raise SourceError(f"none of the {skipped} {'texts can be used' if texts else 'files can be used as an image'}")
     if args.check and names:
         _tell_errors(rows, names, skipped, args.json)
     elif args.check:
         right = sum(row["label"] == row["truth"] for row in rows)
-        summary = {"images": len(rows), "right": right, "accuracy": right / len(rows), "skipped": skipped}
+        summary = {f"{kind}s": len(rows), "right": right, "accuracy": right / len(rows), "skipped": skipped}
         if args.json:
             print(json.dumps({**summary, "predictions": rows}))
         else:
             accuracy, generation = 100 * right / len(rows), rows[-1]["generation"]
             note = f", {skipped} unusable skipped" if skipped else ""
-            print(f"{right} of {len(rows)} images right: {accuracy:.1f} % (generation {generation}){note}")
+            print(f"{right} of {len(rows)} {kind}s right: {accuracy:.1f} % (generation {generation}){note}")
     elif args.json:
         print(json.dumps({"predictions": rows, "skipped": skipped}))
     return 0
+
+
+def _texts(texts: Iterable[NamedText]) -> Iterator[Tuple[str, Any, Any]]:
+    """Name, sample and truth of each."""
+    for one in texts:
+        yield one.name, one.text, one.label
+
+
+def _images(arguments: Sequence[str], names: Sequence[str], check: bool) -> Iterator[Tuple[str, Any, Any]]:
+    """Name, sample (None: not readable, said on stderr) and truth of each, in order."""
+    if names and check:
+        for path, numbers in image_targets(arguments, names, {}):
+            yield str(path), read_or_skip(path), numbers
+        return
+    for path, root in labelled_paths(arguments):
+        frame = read_or_skip(path)
+        yield str(path), frame, folder_label(path, root) if check and frame is not None else None
 
 
 def _said(prediction: Prediction) -> Dict[str, Any]:

@@ -10,13 +10,13 @@ import logging
 import zlib
 from typing import Any, Sequence, Tuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgetl_runtime.bundle.tensors import pack_tensors, unpack_tensors
 from edgetl_runtime.errors import EdgetlError
 from edgetl_runtime.store.database import Database
 from edgetl_runtime.store.schema import seal
+from edgetl_runtime.text import text_array
 
 __all__ = ["RAW_COLUMNS", "RawSamples"]
 
@@ -52,7 +52,7 @@ class RawSamples:
         with self._database.change():
             self.make()
             for number, sample in zip(ids, samples):
-                data = zlib.compress(pack_tensors({"sample": np.asarray(sample)}, {}), 1)
+                data = zlib.compress(pack_tensors({"sample": text_array(sample)}, {}), 1)
                 self._database.execute(
                     "INSERT OR REPLACE INTO raw VALUES (?, ?, ?)", (number, data, seal("raw", (number, data)))
                 )
