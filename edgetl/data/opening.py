@@ -25,6 +25,8 @@ from edgetl.data.splits import SplitRule, domain_held_out, keys_of_names, parse_
 from edgetl.data.tables import csv_rows, npz_arrays
 from edgetl.data.targets import TargetDataset
 from edgetl.data.targets_opening import targets_dataset
+from edgetl.data.tasks import TaskDataset
+from edgetl.data.tasks_opening import tasks_dataset
 from edgetl.data.windows import windows_dataset
 from edgetl.errors import DatasetError
 
@@ -54,11 +56,16 @@ def dataset(
 def dataset(
     source: Any, *, targets: Any, holdout: float = 0.2, seed: int = 0, name: str | None = None
 ) -> TargetDataset: ...
+@overload
+def dataset(
+    source: Any, *, tasks: Any, holdout: float = 0.2, seed: int = 0, name: str | None = None, split: str = "random"
+) -> TaskDataset: ...
 def dataset(
     source: Any,
     labels: Any = None,
     *,
     targets: Any = None,
+    tasks: Any = None,
     window: WindowSpec | None = None,
     groups: Any = None,
     holdout: float = 0.2,
@@ -68,7 +75,7 @@ def dataset(
     by: Any = None,
     images: str | Path | None = None,
     verify: bool = True,
-) -> Dataset | TargetDataset:
+) -> Dataset | TargetDataset | TaskDataset:
     """Dataset of a folder of images, of a CSV of images, of arrays and labels (N,), or of windows of recordings.
 
     - A folder: every folder below it that holds images itself is a class, named by its path below the root
@@ -82,6 +89,9 @@ def dataset(
     - With `targets`, numbers in place of labels, such as a steering angle: for a CSV the names of its columns
       beside `path`, for arrays a dict of name -> (N,). A name may be an `edgetl_runtime.types.Output`, which also
       has a unit and a range. Samples are in the order of time, and the last of them are held out.
+    - With `tasks`, several labels a sample: for a CSV a dict of columns beside `path`, {"kind": "class", "angle":
+      "number"}, where an empty cell is a label that is missing; for arrays name -> values (N,), floats with NaN or
+      labels with None. Split at random (by time where there are numbers), by `group:COLUMN`, or by time.
     - Arrays: (N, H, W, 3) or (N, H, W) uint8 frames, or numbers (N, ...) such as windows of a time series,
       with `labels` (N,) of text or of integers. A list of samples of different sizes will do. `groups` (N,), such
       as the person of each, are held out whole. An .npz with `samples` and `labels` is the same.
@@ -107,6 +117,10 @@ def dataset(
     if not 0.0 <= holdout < 1.0:
         raise DatasetError(f"holdout is the share kept from training, at least 0 and below 1; got {holdout}")
     rule = parse_split(split)
+    if tasks is not None:
+        if any(given is not None for given in (labels, targets, window, groups, by)):
+            raise DatasetError("give tasks alone, without labels, targets, window, groups or by")
+        return tasks_dataset(source, tasks, holdout, seed, name, split)
     if targets is not None:
         if labels is not None:
             raise DatasetError("give labels or targets, not both")

@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgetl.progress import Progress, silent
+from edgetl.progress import Progress, Step, silent
 from edgetl.tuning.cache import FeatureCache, extractor_digest
 from edgetl.tuning.checkpoints import Checkpoints
-from edgetl.tuning.comparison import Comparison, head_scores, plain_score, warnings_of
-from edgetl.tuning.network import joined_network, warm_head
-from edgetl.tuning.objective import objective_of, score
+from edgetl.tuning.choice import Choice, candidate_recipes, choose_recipe
+from edgetl.tuning.comparison import Comparison, warnings_of
 from edgetl.tuning.recipes import Recipe, chosen_recipe
-from edgetl.tuning.samples import Samples, read_samples, split_off
-from edgetl.tuning.training import Course, Epoch, outputs_of, train
+from edgetl.tuning.run import Job, read_data, trained
+from edgetl.tuning.training import Course, Epoch, TrainingLog
 from edgetl.tuning.workers import Workers, open_workers
 
 if TYPE_CHECKING:
-    from edgetl.data import Dataset, TargetDataset
+    from edgetl.data import Dataset, TargetDataset, TaskDataset
     from edgetl.features import Extractor
 
-__all__ = ["Tuned", "finetune", "tune"]
+__all__ = ["DEFAULT", "Tuned", "finetune", "tune"]
 
 logger = logging.getLogger(__name__)
 
-_LEAST = 8
+DEFAULT = "auto"
 
 
 @dataclass(frozen=True)
 class Tuned:
     """What a run gave: the extractor, how it went, and what it is worth.
 
-    `epochs` and `losses` (one a step) are those of the recipe; `kept_epoch` is the one whose weights were kept,
-    from 0, None where there was no training. `comparison` is None where the dataset holds nothing out.
+    `name` is the recipe that was trained, `choice` how it was chosen where "auto" was asked for. `epochs` and `losses`
+    (one a step) are those of the recipe; `kept_epoch` is the one whose weights were kept, from 0, None where there was
+    no training. `comparison` is None where the dataset holds nothing out; of a dataset with several tasks there is one
+    a task in `tasks` instead.
     """
 
     extractor: Extractor
@@ -51,12 +48,14 @@ class Tuned:
     kept_epoch: int | None
     comparison: Comparison | None
     seconds: float
+    choice: Choice | None = None
+    tasks: Mapping[str, Comparison] = field(default_factory=dict)
 
 
 def finetune(
     extractor: Extractor,
-    dataset: Dataset | TargetDataset | str | Path,
-    recipe: str = "last-blocks",
+    dataset: Dataset | TargetDataset | TaskDataset | str | Path,
+    recipe: str = DEFAULT,
     *,
     epochs: int | None = None,
     seed: int = 0,
@@ -66,12 +65,15 @@ def finetune(
 ) -> Extractor:
     """The extractor with weights trained on the training part of `dataset`; the one given stays as it is.
 
-    `recipe` is "head" (the features stay; whoever builds fits a head on them), "last-blocks", "full", "gradual" or
-    "scratch" (all weights drawn anew; `start="given"` trains those of a random network as they are). `changes` are
-    fields of `edgetl.tuning.Recipe`. Any extractor whose source is a torch module will do, of images or arrays, with
-    classes or, for a dataset with targets, numbers. `checkpoints` is a folder: a run that was killed goes on from
-    there, to the same weights. `provenance["finetune"]` says how it was made and what it scores on the held-out part;
-    a warning is logged where training hurts. Raises TuningError, DatasetError, SourceError, MissingPackageError.
+    `recipe` is "head" (the features stay; whoever builds fits a head on them), "last-blocks", "full", "gradual",
+    "scratch" (all weights drawn anew; `start="given"` trains those of a random network as they are), or "auto": short
+    runs of head, last-blocks, full and scratch on the training part choose one, which takes some times as long as that
+    one alone. `changes` are fields of `edgetl.tuning.Recipe`, and what else `tune` takes. Any extractor whose source is
+    a torch module will do, of images or arrays, with classes; numbers (`targets=`); or several tasks (`tasks=`), which
+    share the network: a bundle is then built for each, of `dataset.task(name)`. `checkpoints` is a folder: a run that
+    was killed goes on from there, to the same weights. `provenance["finetune"]` says how it was made and what it scores
+    on the held-out part; a warning is logged where training hurts. Raises TuningError, DatasetError, SourceError,
+    MissingPackageError.
     """
     return tune(
         extractor, dataset, recipe, epochs=epochs, seed=seed, checkpoints=checkpoints, progress=progress, **changes
@@ -80,139 +82,133 @@ def finetune(
 
 def tune(
     extractor: Extractor,
-    dataset: Dataset | TargetDataset | str | Path,
-    recipe: str = "last-blocks",
+    dataset: Dataset | TargetDataset | TaskDataset | str | Path,
+    recipe: str = DEFAULT,
     *,
+    candidates: Sequence[str] | Mapping[str, Recipe] | None = None,
     seed: int = 0,
     checkpoints: str | Path | None = None,
     save_every_s: float = 60.0,
     cache: str | Path | None = None,
     compare_scratch: bool = False,
+    compare_alone: bool = True,
     compare: bool = True,
+    log: str | Path | None = None,
     progress: Progress = silent,
     **changes: Any,
 ) -> Tuned:
-    """As `finetune`, with the whole record of the run. `compare_scratch` also trains the network from random weights.
+    """As `finetune`, with the whole record of the run. `compare_scratch` also trains the network from random weights;
+    `compare_alone` also trains it on each of several tasks alone, to see whether they help each other.
 
-    `cache` is a folder that keeps features by extractor and data. Without `compare` nothing is measured on the held-out
-    part. Several processes (torchrun) train one network together; each returns the same.
+    `candidates` are what "auto" chooses from: names, or recipes by name, which are then taken as they are. `cache` is a
+    folder that keeps features by extractor and data. Without `compare` nothing is measured on the held-out part. `log`
+    is a folder for TensorBoard. Several processes (torchrun) train one network together; each returns the same.
     """
+    from edgetl.data import TaskDataset
     from edgetl.data import dataset as open_dataset
 
     started = time.perf_counter()
-    chosen = chosen_recipe(recipe, changes)
     part = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
+    names = ["head"] if extractor.module is None and candidates is None else candidates
+    rows = candidate_recipes(names, changes) if recipe == DEFAULT else {recipe: chosen_recipe(recipe, changes)}
+    writer: Any = None
+    if log is not None:
+        from edgetl.tuning.tensorboard import TensorBoardLog
+
+        writer = TensorBoardLog(log)
     workers = open_workers()
-    data = _read(extractor, part, chosen, compare, progress)
-    store = FeatureCache(cache)
-    before = data.features(extractor, store, workers)
-    job = _Job(extractor, data, before[0], seed, workers, progress)
-    tuned, course, own = extractor, Course(), None
-    if chosen.epochs:
-        folder = None
-        if checkpoints is not None:
-            made_from = {"extractor": extractor_digest(extractor), "data": data.fitted.digest, "seed": seed}
-            about = {**made_from, **asdict(chosen)}
-            folder = Checkpoints(checkpoints, about, save_every_s)
-        tuned, course, own = _trained(job, chosen, folder, recipe)
-    comparison = None
-    if data.held_out is not None:
-        frozen = data.scores(before)
-        after = frozen if tuned is extractor else data.scores(data.features(tuned, FeatureCache(None), workers))
-        scratch: Mapping[str, float] = {}
-        if compare_scratch and recipe != "scratch":
-            other = _trained(job, chosen_recipe("scratch", {}), None, "scratch")[0]
-            scratch = data.scores(data.features(other, FeatureCache(None), workers))
-        found = warnings_of(frozen, {} if recipe == "scratch" else after, scratch)
-        plain = plain_score(data.truth, data.held_out.truth)
-        comparison = Comparison(len(data.held_out), plain, frozen, after, scratch, own, tuple(found))
-        for one in found if workers.leads else ():
-            logger.warning("%s", one)
-    kept = None
+    how = _How(extractor, seed, save_every_s, FeatureCache(cache), workers, progress, writer)
+    choice = None
+    if recipe == DEFAULT:
+        choice = choose_recipe(
+            extractor, part, rows, seed=seed, checkpoints=checkpoints, store=how.store, workers=workers,
+            progress=progress,
+        )  # fmt: skip
+    name = recipe if choice is None else choice.recipe
+    done = how.run(part, name, rows[name], checkpoints, compare, compare_scratch)
+    compared = done.compared
+    if isinstance(part, TaskDataset) and compare_alone and rows[name].epochs and len(part.tasks) > 1:
+        for task in compared:
+            folder = None if checkpoints is None else Path(checkpoints) / f"alone-{task}"
+            other = replace(how, progress=_told(progress, f"{task} alone: "), log=None)
+            alone = other.run(part.task(task), name, rows[name], folder, True, False)
+            compared[task] = replace(compared[task], alone=alone.compared[""].tuned)
+    for text in choice.warnings if choice is not None and workers.leads else ():
+        logger.warning("%s", text)
+    for task, one in compared.items():
+        compared[task] = replace(one, warnings=warnings_of(one, rows[name].start == "given", task))
+        for text in compared[task].warnings if workers.leads else ():
+            logger.warning("%s", text)
+    if writer is not None:
+        writer.close()
+    course, kept = done.course, None
     if course.epochs:
         kept = course.best_epoch if course.best is not None else len(course.epochs) - 1
-    made = {"recipe": recipe, "seed": seed, **{k: v for k, v in asdict(chosen).items() if chosen.epochs}}
+    made = {"recipe": name, "seed": seed, **{k: v for k, v in asdict(rows[name]).items() if rows[name].epochs}}
     made |= {"data": part.hash, "data_name": part.name, "kept_epoch": kept}
-    made["comparison"] = None if comparison is None else asdict(comparison)
-    tuned = replace(tuned, provenance={**extractor.provenance, "finetune": made})
+    made["comparison"] = None if "" not in compared else asdict(compared[""])
+    if choice is not None:
+        made["chosen_by"] = choice.scores
+    if tasks := {task: one for task, one in compared.items() if task}:
+        made["tasks"] = {task: asdict(one) for task, one in tasks.items()}
+    tuned = replace(done.extractor, provenance={**done.extractor.provenance, "finetune": made})
     return Tuned(
-        tuned, recipe, chosen, tuple(course.epochs), tuple(course.losses), kept, comparison,
-        time.perf_counter() - started,
+        tuned, name, rows[name], tuple(course.epochs), tuple(course.losses), kept, compared.get(""),
+        time.perf_counter() - started, choice, tasks,
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class _Data:
-    """What is trained on, what chooses the epoch, and what only measures."""
-
-    fitted: Samples
-    validation: Samples | None
-    held_out: Samples | None
-
-    @property
-    def truth(self) -> NDArray[Any]:
-        """Of all that a head may be fitted on."""
-        parts = [self.fitted.truth] + ([] if self.validation is None else [self.validation.truth])
-        return np.concatenate(parts)
-
-    def features(self, extractor: Extractor, store: FeatureCache, workers: Workers) -> list[NDArray[np.float32]]:
-        """Of each part that there is, in this order."""
-        parts = (self.fitted, self.validation, self.held_out)
-        return [store.features(extractor, part, workers) for part in parts if part is not None]
-
-    def scores(self, features: list[NDArray[np.float32]]) -> dict[str, float]:
-        """Of the heads on these features."""
-        assert self.held_out is not None
-        return head_scores(np.concatenate(features[:-1]), self.truth, features[-1], self.held_out.truth)
-
-
-def _read(
-    extractor: Extractor, part: Dataset | TargetDataset, recipe: Recipe, compare: bool, progress: Progress
-) -> _Data:
-    classes: tuple[Any, ...] = getattr(part, "classes", ())
-    chosen = split_off(part.training, recipe.validation if recipe.epochs else 0.0, _LEAST)
-    parts = (*chosen, part.held_out if compare and len(part.held_out) else None)
-    stages = ("reading samples", "reading validation samples", "reading held-out samples")
-    read = [
-        None if one is None else read_samples(extractor.preprocess, one, classes, progress, stage)
-        for one, stage in zip(parts, stages, strict=True)
-    ]
-    assert read[0] is not None
-    return _Data(read[0], read[1], read[2])
+class _Done:
+    extractor: Extractor
+    course: Course
+    compared: dict[str, Comparison]
 
 
 @dataclass(frozen=True)
-class _Job:
+class _How:
+    """What all runs of one call share."""
+
     extractor: Extractor
-    data: _Data
-    features: NDArray[np.float32]
     seed: int
+    save_every_s: float
+    store: FeatureCache
     workers: Workers
     progress: Progress
+    log: TrainingLog | None
+
+    def run(
+        self, part: Any, name: str, recipe: Recipe, checkpoints: str | Path | None, compare: bool, scratch: bool
+    ) -> _Done:
+        """Train by that recipe and compare, by task."""
+        data = read_data(self.extractor, part, recipe, compare, self.progress)
+        before = data.features(self.extractor, self.store, self.workers)
+        job = Job(self.extractor, data, before[0], self.seed, self.workers, self.progress, self.log)
+        tuned, course, own = self.extractor, Course(), dict[str, float]()
+        if recipe.epochs:
+            folder = None
+            if checkpoints is not None:
+                made_from = {"extractor": extractor_digest(self.extractor), "data": data.fitted.digest}
+                folder = Checkpoints(
+                    checkpoints, {**made_from, "seed": self.seed, **asdict(recipe)}, self.save_every_s
+                )
+            tuned, course, own = trained(job, recipe, folder, f"training ({name})")
+        if data.held_out is None:
+            return _Done(tuned, course, {})
+        frozen, none = data.scores(before), FeatureCache(None)
+        after = frozen if tuned is self.extractor else data.scores(data.features(tuned, none, self.workers))
+        from_random: Mapping[str, Mapping[str, float]] = {}
+        if scratch and recipe.start == "given":
+            other = trained(job, chosen_recipe("scratch", {}), None, "training (scratch)")[0]
+            from_random = data.scores(data.features(other, none, self.workers))
+        compared = {
+            task: Comparison(
+                count, plain, frozen[task], after[task], from_random.get(task, {}), own=own.get(task)
+            )
+            for task, (count, plain) in data.plain().items()
+        }
+        return _Done(tuned, course, compared)
 
 
-def _trained(
-    job: _Job, recipe: Recipe, checkpoints: Checkpoints | None, name: str
-) -> tuple[Extractor, Course, float | None]:
-    """(extractor, course, score of the network's own head on the held-out samples)."""
-    import torch
-
-    data = job.data
-    objective = objective_of(data.fitted)
-    an_epoch = -(-len(data.fitted) // recipe.batch)
-    recipe = replace(recipe, epochs=max(recipe.epochs, -(-recipe.steps // an_epoch)))
-    network: Any = joined_network(job.extractor, objective.outputs, recipe, job.seed)
-    if recipe.warm_head:
-        wanted = objective.wanted(data.fitted.truth).numpy()
-        warm_head(network, job.features, wanted, objective.mean is None)
-    course = train(
-        network, job.extractor, objective, data.fitted, data.validation, recipe, job.seed, job.workers, checkpoints,
-        job.progress, f"training ({name})",
-    )  # fmt: skip
-    own = None
-    if data.held_out is not None:
-        outputs = outputs_of(network, job.extractor, data.held_out, job.workers)
-        own = score(data.held_out.truth, objective.decided(outputs))
-    backbone = copy.deepcopy(network.backbone).cpu().float().eval().requires_grad_(False)
-    module = backbone.to(memory_format=torch.contiguous_format)
-    return replace(job.extractor, module=module), course, own
+def _told(progress: Progress, before: str) -> Progress:
+    return lambda step: progress(Step(before + step.stage, step.done, step.total, step.note))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,13 @@ _TRUNK = 0.9  # share above which a child is opened and its children are the sta
 _MOST_LEFT_OUT = 500
 
 
-def joined_network(extractor: Extractor, outputs: int, recipe: Recipe, seed: int) -> torch.nn.Sequential:
-    """Copy of the module, flattened, and a new linear head (D -> outputs); raises TuningError for an ONNX graph."""
+def joined_network(
+    extractor: Extractor, outputs: int, recipe: Recipe, seed: int, doubts: int = 0
+) -> torch.nn.Sequential:
+    """Copy of the module, flattened, and a new linear head (D -> outputs); raises TuningError for an ONNX graph.
+
+    After the outputs of the head come `doubts` learnt numbers, 0 at first and the same for every sample.
+    """
     import torch
 
     if extractor.module is None:
@@ -45,7 +51,7 @@ def joined_network(extractor: Extractor, outputs: int, recipe: Recipe, seed: int
     backbone = copy.deepcopy(extractor.module)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = torch.nn.Linear(extractor.dim, outputs)
+        head = _doubting_head(extractor.dim, outputs, doubts) if doubts else torch.nn.Linear(extractor.dim, outputs)
         if recipe.start == "random":
             _draw_again(backbone)
     parts = OrderedDict(backbone=backbone, flatten=torch.nn.Flatten(1), head=head)
@@ -56,6 +62,21 @@ def joined_network(extractor: Extractor, outputs: int, recipe: Recipe, seed: int
     if isinstance(extractor.preprocess, ImagePreprocess):
         network = network.to(memory_format=torch.channels_last)
     return network
+
+
+def _doubting_head(dim: int, outputs: int, doubts: int) -> torch.nn.Linear:
+    import torch
+
+    class Doubting(torch.nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(dim, outputs)
+            self.doubt = torch.nn.Parameter(torch.zeros(doubts))
+
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            linear = super().forward(features)
+            return torch.cat([linear, self.doubt.to(linear.dtype).expand(len(linear), -1)], dim=1)
+
+    return Doubting()
 
 
 def stages_of(module: torch.nn.Module) -> list[list[str]]:
@@ -135,17 +156,22 @@ def recompute_stages(network: Any, recipe: Recipe) -> None:
         child.forward = partial(checkpoint, child.forward, use_reentrant=False)
 
 
-def warm_head(network: Any, features: NDArray[np.float32], wanted: NDArray[np.float32], classes: bool) -> None:
-    """Put a closed-form head on features (N, D) into the network.
+def warm_head(
+    network: Any, features: NDArray[np.float32], wanted: NDArray[np.float32], blocks: Sequence[tuple[int, int, bool]]
+) -> None:
+    """Put a closed-form head on features (N, D) into the network, block by block of its columns (start, stop, classes).
 
     Of one-hot classes (N, K): SLDA, tempered by its leave-one-out decisions; of standardised numbers (N, Q): ridge.
+    Samples whose label is missing (NaN) are left out.
     """
     import torch
 
-    weights, bias = (_slda if classes else _ridge)(features, wanted)
-    with torch.no_grad():
-        network.head.weight.copy_(torch.from_numpy(weights))
-        network.head.bias.copy_(torch.from_numpy(bias))
+    for start, stop, classes in blocks:
+        there = np.isfinite(wanted[:, start])
+        weights, bias = (_slda if classes else _ridge)(features[there], wanted[there, start:stop])
+        with torch.no_grad():
+            network.head.weight[start:stop].copy_(torch.from_numpy(weights))
+            network.head.bias[start:stop].copy_(torch.from_numpy(bias))
 
 
 def _ridge(features: NDArray[np.float32], wanted: NDArray[np.float32]) -> tuple[Any, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,39 @@ from edgetl.tuning.samples import Samples
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Objective", "objective_of", "score"]
+__all__ = ["Goal", "Objective", "objective_of", "score", "score_text"]
+
+
+class Goal(Protocol):
+    """What a network is trained for: one objective, or those of several tasks.
+
+    `outputs` columns of the linear head, in `blocks` (start, stop, whether classes) that are each fitted in closed form
+    before training; after them come `doubts` columns, learnt log variances of the tasks.
+    """
+
+    @property
+    def outputs(self) -> int:
+        """Columns of the linear head."""
+
+    @property
+    def doubts(self) -> int:
+        """Learnt log variances, columns after those of the linear head."""
+
+    @property
+    def blocks(self) -> list[tuple[int, int, bool]]:
+        """(first column, the one after the last, whether they are classes)."""
+
+    def wanted(self, truth: NDArray[Any]) -> torch.Tensor:
+        """Targets (N, outputs) float32; NaN where a label is missing."""
+
+    def losses(self, output: torch.Tensor, wanted: torch.Tensor, smoothing: float) -> torch.Tensor:
+        """One a sample (N)."""
+
+    def scores(self, truth: NDArray[Any], output: NDArray[np.float32]) -> dict[str, float]:
+        """Of outputs (N, outputs + doubts), by the name of the task, "" where there is one only."""
+
+    def said(self, scores: Mapping[str, float]) -> str:
+        """Those scores in words."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +56,16 @@ class Objective:
     outputs: int
     mean: NDArray[np.float64] | None = None
     spread: NDArray[np.float64] | None = None
+
+    @property
+    def doubts(self) -> int:
+        """None: one task."""
+        return 0
+
+    @property
+    def blocks(self) -> list[tuple[int, int, bool]]:
+        """One."""
+        return [(0, self.outputs, self.mean is None)]
 
     def wanted(self, truth: NDArray[Any]) -> torch.Tensor:
         """Targets (N, outputs) float32: one-hot, or standardised numbers."""
@@ -41,12 +84,6 @@ class Objective:
             return functional.cross_entropy(output, wanted, reduction="none", label_smoothing=smoothing)
         return ((output - wanted) ** 2).mean(dim=1)
 
-    def mean_loss(self, truth: NDArray[Any], output: NDArray[np.float32]) -> float:
-        """Of outputs (N, outputs), without smoothing."""
-        import torch
-
-        return float(self.losses(torch.from_numpy(output), self.wanted(truth), 0.0).mean())
-
     def decided(self, output: NDArray[np.float32]) -> NDArray[Any]:
         """Class positions (N) or numbers (N, Q) of outputs (N, outputs)."""
         if self.mean is None or self.spread is None:
@@ -54,6 +91,14 @@ class Objective:
             return codes
         numbers: NDArray[np.float64] = output.astype(np.float64) * self.spread + self.mean
         return numbers
+
+    def scores(self, truth: NDArray[Any], output: NDArray[np.float32]) -> dict[str, float]:
+        """Of outputs (N, outputs)."""
+        return {"": score(truth, self.decided(output))}
+
+    def said(self, scores: Mapping[str, float]) -> str:
+        """The score in words."""
+        return score_text("", scores[""], self.mean is None)
 
 
 def objective_of(training: Samples) -> Objective:
@@ -71,3 +116,8 @@ def score(truth: NDArray[Any], said: NDArray[Any]) -> float:
     rest = ((truth - said) ** 2).sum(axis=0)
     all_ = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)
     return float((1.0 - rest / np.where(all_ > 0, all_, 1.0)).mean())
+
+
+def score_text(task: str, value: float, classes: bool) -> str:
+    """A score in words, after the name of its task."""
+    return f"{task} {100 * value:.1f} % right".strip() if classes else f"{task} R2 {value:.3f}".strip()

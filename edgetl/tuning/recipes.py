@@ -37,6 +37,10 @@ class Recipe:
       `patience` epochs without gain (0: never); with 0, or fewer than 8 samples a class, the last epoch is kept.
     - `precision`: "fp32", "bf16", or "auto": bf16 on a GPU that has it. `recompute` saves memory by computing the
       inside of each trained stage again in the backward pass.
+    - `task_weights`, where the data have several tasks: "equal", "uncertainty" (learnt, Kendall et al. 2018), or fixed
+      ones, "kind=1,angle=0.5".
+    - `quantization_aware`: so many passes in the end in which the trained network learns to give the same features when
+      it is rounded to INT8.
     """
 
     start: str = "given"
@@ -64,6 +68,8 @@ class Recipe:
     patience: int = 0
     precision: str = "auto"
     recompute: bool = False
+    task_weights: str = "equal"
+    quantization_aware: int = 0
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -112,7 +118,7 @@ def chosen_recipe(name: str, changes: Mapping[str, Any]) -> Recipe:
     for key in _POSITIVE:
         if not getattr(recipe, key) > 0:
             raise TuningError(f"{key} must be positive; got {getattr(recipe, key)}")
-    for key in ("epochs", "steps", "patience", "mixup", "weight_decay", "toward_start", "clip"):
+    for key in ("epochs", "steps", "patience", "mixup", "weight_decay", "toward_start", "clip", "quantization_aware"):
         if not getattr(recipe, key) >= 0:
             raise TuningError(f"{key} must not be negative; got {getattr(recipe, key)}")
     if recipe.average == 1.0 or recipe.validation == 1.0:

@@ -15,13 +15,15 @@ import numpy as np
 from edgetl_runtime.errors import SampleError, SourceError
 from numpy.typing import NDArray
 
+from edgetl.data.dataset import Dataset
+from edgetl.data.tasks import Task, TaskDataset
 from edgetl.errors import DatasetError
 from edgetl.progress import Progress, Step
 
 if TYPE_CHECKING:
     from edgetl_runtime.preprocess import Preprocess
 
-    from edgetl.data import Dataset, TargetDataset
+    from edgetl.data import TargetDataset
 
 __all__ = ["MEMORY_BYTES", "Samples", "read_samples", "split_off"]
 
@@ -35,21 +37,26 @@ _AHEAD = 64
 class Samples:
     """N tensors (N, *shape) as preprocessing gives them, uint8 or float32, and what they show.
 
-    `truth` is (N,) int64 positions in `classes`, or (N, Q) float64 numbers where `classes` is empty. `digest` names
-    the samples, what they show and their order.
+    `truth` is (N,) int64 positions in `classes`, or (N, Q) float64 numbers where `classes` is empty; of several `tasks`
+    it is (N, T) float64, NaN where a label is missing. `digest` names the samples, what they show and their order.
     """
 
     tensors: NDArray[Any]
     truth: NDArray[Any]
     classes: tuple[Any, ...]
     digest: str
+    tasks: tuple[Task, ...] = ()
 
     def __len__(self) -> int:
         return len(self.tensors)
 
 
 def read_samples(
-    preprocess: Preprocess, part: Dataset | TargetDataset, classes: tuple[Any, ...], progress: Progress, stage: str
+    preprocess: Preprocess,
+    part: Dataset | TargetDataset | TaskDataset,
+    classes: tuple[Any, ...],
+    progress: Progress,
+    stage: str,
 ) -> Samples:
     """Every usable sample of `part`, decoded by as many threads as there are processors.
 
@@ -60,12 +67,14 @@ def read_samples(
     tensors = _room((len(part), *shape), dtype)
     position = {label: code for code, label in enumerate(classes)}
     truth: list[Any] = []
-    digest = hashlib.sha256(repr((preprocess, classes)).encode())
+    tasks: tuple[Task, ...] = getattr(part, "tasks", ())
+    digest = hashlib.sha256(repr((preprocess, tasks or classes)).encode())
+    rows: Any = part.truth if isinstance(part, TaskDataset) else getattr(part, "targets", None)
     for number, (place, tensor) in enumerate(_decoded(preprocess, part), 1):
         if isinstance(tensor, str):
             logger.warning("skipped: %s", tensor)
         else:
-            shown = position[part.labels[place]] if classes else part.targets[place]  # type: ignore[union-attr]
+            shown = position[part.labels[place]] if isinstance(part, Dataset) else rows[place]
             tensors[len(truth)] = tensor[0]
             digest.update(tensors[len(truth)].tobytes())
             truth.append(shown)
@@ -74,7 +83,7 @@ def read_samples(
         raise DatasetError(f"{part.name} has no sample that can be read")
     shown_array = np.array(truth, np.int64 if classes else np.float64)
     digest.update(shown_array.tobytes())
-    return Samples(tensors[: len(truth)], shown_array, classes, digest.hexdigest())
+    return Samples(tensors[: len(truth)], shown_array, classes, digest.hexdigest(), tasks)
 
 
 def split_off(part: Any, share: float, least: int) -> tuple[Any, Any]:
@@ -94,7 +103,7 @@ def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         return np.memmap(file, dtype, "w+", shape=shape)
 
 
-def _decoded(preprocess: Preprocess, part: Dataset | TargetDataset) -> Iterator[tuple[int, Any]]:
+def _decoded(preprocess: Preprocess, part: Dataset | TargetDataset | TaskDataset) -> Iterator[tuple[int, Any]]:
     """(place in the part, tensor or why there is none), in order, a bounded number ahead."""
 
     def one(place: int) -> Any:

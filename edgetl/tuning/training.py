@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from edgetl.progress import Progress, Step
 from edgetl.tuning.batches import EpochDraw, draw_epoch, network_batch
 from edgetl.tuning.checkpoints import Checkpoints, Saved
 from edgetl.tuning.network import keep_batch_statistics, parameter_groups, recompute_stages
-from edgetl.tuning.objective import Objective, score
+from edgetl.tuning.objective import Goal
 from edgetl.tuning.recipes import Recipe
 from edgetl.tuning.samples import Samples
 from edgetl.tuning.workers import Workers
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from edgetl.features import Extractor
 
-__all__ = ["Course", "Epoch", "outputs_of", "train"]
+__all__ = ["Course", "Epoch", "TrainingLog", "outputs_of", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,12 +56,26 @@ class Course:
     best: float | None = None
     best_epoch: int = -1
     finished: bool = False
+    said: str = ""
+
+
+class TrainingLog(Protocol):
+    """Somebody who follows a run; a step is numbered from 1 over all passes."""
+
+    def begin(self, stage: str, step: int) -> None:
+        """A run starts, or goes on after that step."""
+
+    def step(self, step: int, loss: float, rate: float) -> None:
+        """A step was made."""
+
+    def epoch(self, step: int, epoch: Epoch) -> None:
+        """A pass ended with that step."""
 
 
 def train(
     network: Any,
     extractor: Extractor,
-    objective: Objective,
+    objective: Goal,
     training: Samples,
     validation: Samples | None,
     recipe: Recipe,
@@ -70,6 +84,7 @@ def train(
     checkpoints: Checkpoints | None,
     progress: Progress,
     stage: str,
+    log: TrainingLog | None = None,
 ) -> Course:
     """Train `network` (its `backbone` and `head`) in place, and leave its best weights in it, in evaluating mode.
 
@@ -85,6 +100,8 @@ def train(
     if not workers.all_have(len(course.losses)):
         raise TuningError("the processes found different checkpoints; name a folder that all machines share")
     joined = workers.joined(network)
+    if log is not None:
+        log.begin(stage, len(course.losses))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         while not course.finished and course.epoch < recipe.epochs:
             draw = draw_epoch(len(training), recipe, seed, course.epoch)
@@ -92,11 +109,15 @@ def train(
             for step in range(course.step, len(draw.steps)):
                 course.losses.append(run.step(joined, training, draw, course.epoch, step))
                 course.step = step + 1
-                note = f"loss {course.losses[-1]:.3f}" + _said(course, objective)
+                if log is not None:
+                    log.step(len(course.losses), course.losses[-1], run.last_rate)
+                note = f"loss {course.losses[-1]:.3f}" + course.said
                 progress(Step(stage, course.epoch * len(draw.steps) + step + 1, recipe.epochs * len(draw.steps), note))
                 if checkpoints is not None and workers.leads and checkpoints.due():
                     checkpoints.save(run.saved(course))
             _end_epoch(run, course, len(draw.steps), validation, joined)
+            if log is not None:
+                log.epoch(len(course.losses), course.epochs[-1])
             if checkpoints is not None and workers.leads and (checkpoints.due() or course.finished):
                 checkpoints.save(run.saved(course))
     run.take_best()
@@ -115,8 +136,11 @@ def _end_epoch(run: _Run, course: Course, steps: int, validation: Samples | None
         with run.averaged():
             joined.eval()
             outputs = outputs_of(run.network, run.extractor, validation, run.workers, run.autocast)
-        result = score(validation.truth, run.objective.decided(outputs))
-        held = run.objective.mean_loss(validation.truth, outputs)
+        scores = run.objective.scores(validation.truth, outputs)
+        # The mean over tasks; a number that is predicted far off must not hide the others.
+        result = float(np.mean([max(one, -1.0) for one in scores.values()]))
+        course.said = ", " + run.objective.said(scores)
+        held = _mean_loss(run.objective, validation, outputs)
         if course.best is None or result >= course.best:  # of equals the later: it has seen the smaller rates
             course.best, course.best_epoch = result, course.epoch
             run.keep_best()
@@ -125,6 +149,13 @@ def _end_epoch(run: _Run, course: Course, steps: int, validation: Samples | None
     stale = course.epoch - 1 - course.best_epoch
     patience = run.recipe.patience
     course.finished = course.epoch == run.recipe.epochs or (validation is not None and 0 < patience <= stale)
+
+
+def _mean_loss(objective: Goal, samples: Samples, outputs: NDArray[np.float32]) -> float:
+    import torch
+
+    wanted = objective.wanted(samples.truth)
+    return float(objective.losses(torch.from_numpy(outputs), wanted, 0.0).mean())
 
 
 def outputs_of(
@@ -153,7 +184,7 @@ class _Run:
     """What changes with every step: weights, their running mean, the best so far, the optimizer."""
 
     def __init__(
-        self, network: Any, extractor: Extractor, objective: Objective, recipe: Recipe, seed: int, workers: Workers
+        self, network: Any, extractor: Extractor, objective: Goal, recipe: Recipe, seed: int, workers: Workers
     ) -> None:
         import torch
 
@@ -322,9 +353,3 @@ class _Run:
     def _copied(self) -> dict[str, torch.Tensor]:
         return {name: value.detach().clone() for name, value in self.network.state_dict().items()}
 
-
-def _said(course: Course, objective: Objective) -> str:
-    scored = [one.score for one in course.epochs if one.score is not None]
-    if not scored:
-        return ""
-    return f", R2 {scored[-1]:.3f}" if objective.mean is not None else f", {100 * scored[-1]:.1f} % right"

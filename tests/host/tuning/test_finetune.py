@@ -30,7 +30,7 @@ def test_scratch_learns_what_random_features_do_not_tell() -> None:
 
 def test_the_extractor_is_of_the_same_kind_and_says_how_it_was_made() -> None:
     before = conv_net()
-    tuned = edgetl.finetune(before, stripes(), epochs=2)
+    tuned = edgetl.finetune(before, stripes(), "last-blocks", epochs=2)
     assert (tuned.preprocess, tuned.mean, tuned.scale, tuned.dim) == (before.preprocess, before.mean, before.scale, 24)
     made = json.loads(json.dumps(tuned.provenance, allow_nan=False))["finetune"]
     assert made["recipe"] == "last-blocks" and made["epochs"] == 2 and 0 <= made["comparison"]["tuned"]["slda"] <= 1
@@ -122,10 +122,16 @@ def test_training_that_hurts_is_said(caplog) -> None:
 
 
 def test_warnings_name_the_side_that_hurts() -> None:
-    assert warnings_of({"slda": 0.9}, {"slda": 0.895}, {"slda": 0.9}) == []
-    assert "training the network hurts" in warnings_of({"slda": 0.9}, {"slda": 0.88}, {})[0]
-    assert "learnt elsewhere hurts" in warnings_of({"slda": 0.8}, {"slda": 0.85}, {"slda": 0.9})[0]
-    assert "R2 0.200" in warnings_of({"ridge": 0.5}, {"ridge": 0.2}, {})[0]
+    def said(head: str, frozen: float, tuned: float, scratch: float | None = None, **more: float) -> tuple[str, ...]:
+        others = {name: {head: value} for name, value in more.items()}
+        from_random = {} if scratch is None else {head: scratch}
+        return warnings_of(Comparison(9, 0.1, {head: frozen}, {head: tuned}, from_random, **others))
+
+    assert said("slda", 0.9, 0.895, 0.9) == ()
+    assert "training the network hurts" in said("slda", 0.9, 0.88)[0]
+    assert "learnt elsewhere hurts" in said("slda", 0.8, 0.85, 0.9)[0]
+    assert "R2 0.200" in said("ridge", 0.5, 0.2)[0]
+    assert "the other tasks hurt here: 80.0 % right together, 85.0 %" in said("slda", 0.7, 0.8, alone=0.85)[0]
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -149,4 +155,4 @@ def test_every_recipe_runs(name: str) -> None:
 )
 def test_what_cannot_be_done_is_said(changes: dict, why: str) -> None:
     with pytest.raises(TuningError, match=why):
-        edgetl.finetune(conv_net(), stripes(48), **changes)
+        edgetl.finetune(conv_net(), stripes(48), **{"recipe": "last-blocks", **changes})
