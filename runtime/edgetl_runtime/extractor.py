@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgetl_runtime.bundle.manifest import Variant
 from edgetl_runtime.engines import Engine
 from edgetl_runtime.errors import SampleError
-from edgetl_runtime.preprocess import Preprocess, TextPreprocess
+from edgetl_runtime.preprocess import Preprocess
 
 __all__ = ["MAX_FEATURE", "Companion", "Extractor"]
 
@@ -35,8 +35,6 @@ class Extractor:
         self.variant = variant
         self.companion: Optional[Companion] = None
         self.takes = preprocess
-        if isinstance(preprocess, TextPreprocess):
-            preprocess.prepare()  # what is missing or refused is said at the start, not at the first text
         self._lock = threading.Lock()
         self._engine = engine
         self._running: List[Engine] = []  # one entry a run, so that none is closed under it

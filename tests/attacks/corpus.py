@@ -27,7 +27,7 @@ from tests.attacks.forge import (
     tensors_of,
     zipped,
 )
-from tests.runtime import boards, golden
+from tests.runtime import boards, golden, texts
 from tests.runtime.engines import test_graph as graphs
 
 __all__ = ["ATTACKS", "Attack"]
@@ -325,4 +325,35 @@ attack(
 )
 attack("a graph with other names", "BundleFormatError", lambda: bundle(manifest=lambda m: m["variants"][0]["features"].update(name="other")))
 attack("a graph cut short", "EngineError", lambda: extractor_of(golden.bundle().members["extractor.onnx"][:-9]))
+def told_text(**changes: Any) -> Callable[[], bytes]:
+    """The golden bundle made one of text, rightly hashed and signed, with that in its tokenizer.json."""
+    return tokenized(lambda: texts.tokenizer_bytes(**changes))
+
+
+def tokenized(make: Callable[[], bytes]) -> Callable[[], bytes]:
+    def forged() -> bytes:
+        content = make()
+        takes = texts.preprocess(content)
+
+        def change(document: Dict[str, Any]) -> None:
+            document["format"] = [1, 1]
+            document["preprocess"], document["classes"] = takes.to_json(), ["lights", "music"]
+            document["variants"][0]["input"] = {"name": "text", "dtype": "float32", "shape": [1, texts.LENGTH]}
+            features = {"name": "features", "dtype": "float32", "shape": [1, texts.DIM]}
+            document["variants"][0].update(features=features, feature_space=texts.SPACE)
+
+        return bundle({"extractor.onnx": texts.graph(), HEAD: texts.head_bytes(), "tokenizer.json": content}, change)
+
+    return forged
+
+
+DOUBLED = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+attack("a tokenizer that doubles a text 30 times", "BundleFormatError", told_text(normalizer={"type": "Sequence", "normalizers": [DOUBLED] * 30}))
+attack("a tokenizer that fills up to 2**40 tokens", "BundleFormatError", told_text(padding={"strategy": {"Fixed": 1 << 40}, "direction": "Right", "pad_id": 0}))
+attack("a tokenizer with a regular expression without end", "BundleFormatError", told_text(pre_tokenizer={"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}))
+attack("a tokenizer of a million lists", "BundleFormatError", tokenized(lambda: b'{"model":[' + b"[]," * 1_000_000 + b"[]]}"))
+attack("a tokenizer nested 100,000 deep", "BundleCorruptError", tokenized(lambda: b'{"model":' * 100_000 + b"1" + b"}" * 100_000))
+attack("a tokenizer of 9 MB", "BundleFormatError", tokenized(lambda: b" " * 9_000_000))
+attack("a tokenizer whose ids are beyond the encoder", "BundleFormatError", told_text(added_tokens=[{"id": 1 << 20, "content": "far"}]))
+
 assert manifest_of()["name"] == golden.bundle().manifest.name

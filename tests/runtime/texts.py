@@ -97,7 +97,9 @@ def graph() -> bytes:
     def whole(name: bytes, number: int) -> bytes:
         return field(1, name) + field(3, number) + field(20, 2)
 
-    body = node(b"Add", (b"text", b"one"), b"shifted")
+    # Float32 to float32, as exporters write it: OpenVINO makes one tensor of both names.
+    body = node(b"Cast", (b"text",), b"a_cast", whole(b"to", 1))
+    body += node(b"Add", (b"a_cast", b"one"), b"shifted")
     body += node(b"Cast", (b"shifted",), b"ids", whole(b"to", 7))
     body += node(b"Gather", (b"vectors", b"ids"), b"found", whole(b"axis", 0))
     axes = field(1, b"axes") + field(8, 1) + field(20, 7)
@@ -118,13 +120,22 @@ def features(texts: List[str]) -> NDArray[np.float32]:
         engine.close()
 
 
-def write(path: Path, content: bytes = b"", **fields: Any) -> Path:
-    """A bundle of two classes, lights and music; `content` is another tokenizer.json."""
-    content = content or tokenizer_bytes()
+def member() -> HeadMember:
+    """The head of both classes, fitted on `TEXTS`."""
     rows, labels = features([text for text, _ in TEXTS]), [label for _, label in TEXTS]
     source = Statistics(DIM, rows.mean(axis=0), SPACE)
     source.add(rows, labels)
-    factory = fit_head("slda", Statistics(DIM, source.shift, SPACE), prior=source)
+    return HeadMember(source, "slda", {}, fit_head("slda", Statistics(DIM, source.shift, SPACE), prior=source))
+
+
+def head_bytes() -> bytes:
+    return member().pack()
+
+
+def write(path: Path, content: bytes = b"", **fields: Any) -> Path:
+    """A bundle of two classes, lights and music; `content` is another tokenizer.json."""
+    content = content or tokenizer_bytes()
+    rows, factory = features([text for text, _ in TEXTS]), member().factory
     order = np.array([factory.classes.index(label) for label in factory.predict(rows)], np.int64)
     base = golden.bundle().manifest
     takes = fields.pop("preprocess", preprocess(content))
@@ -133,7 +144,7 @@ def write(path: Path, content: bytes = b"", **fields: Any) -> Path:
     )
     members = {
         variant.extractor: graph(),
-        variant.head: HeadMember(source, "slda", {}, factory).pack(),
+        variant.head: head_bytes(),
         "guard.safetensors": GuardSet({variant.name: rows}, order).pack(),
         "golden.safetensors": GoldenSamples(
             tuple(text_array(text) for text, _ in TEXTS), {variant.name: rows}, order

@@ -132,7 +132,10 @@ def load(
 def _spec(port: Any) -> Any:
     shape = port.get_partial_shape()
     sides = tuple(int(side.get_length()) if side.is_static else None for side in shape)
-    return port.get_any_name(), _name(port.get_element_type()), sides
+    # A cast to the type that is there already leaves one tensor with two names; the node has the graph's own.
+    own = port.get_node().get_friendly_name().split("/sink_port_")[0]
+    name = own if own in port.get_names() else port.get_any_name()
+    return name, _name(port.get_element_type()), sides
 
 
 def _name(kind: Any) -> str:

@@ -21,6 +21,7 @@ from edgetl_runtime.errors import (
     EngineUnavailableError,
 )
 from edgetl_runtime.extractor import Extractor
+from edgetl_runtime.preprocess import TextPreprocess
 from edgetl_runtime.serving.background import Choice
 from edgetl_runtime.serving.golden import check_golden
 from edgetl_runtime.serving.ways import Way, meanwhile
@@ -115,6 +116,8 @@ def choose(
     """
     if build not in BUILDS:
         raise EngineError(f"build must be one of {list(BUILDS)}; got {build!r}")
+    if isinstance(bundle.manifest.preprocess, TextPreprocess):
+        bundle.manifest.preprocess.prepare()  # what is missing or refused is so in every engine
     means = _Means(bundle, threads, cache_dir, progress, is_verified, machine)
     refused: List[Tuple[Way, EdgetlError]] = []
     for number, way in enumerate(ways):
