@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from edgetl_runtime.bundle import Manifest, write_bundle
-from edgetl_runtime.bundle.manifest import check_title
+from edgetl_runtime.bundle.manifest import TOKENIZER, check_title
 from edgetl_runtime.bundle.members import HeadMember
 from edgetl_runtime.bundle.signature import sign_manifest
 from edgetl_runtime.engines import Engine, open_engine
 from edgetl_runtime.errors import BundleSignatureError, SourceError
 from edgetl_runtime.heads import Head, TargetHead
 from edgetl_runtime.labels import plain_text
+from edgetl_runtime.preprocess import TextPreprocess
 from numpy.typing import NDArray
 
 from edgetl.build_result import BuildResult
@@ -166,6 +167,8 @@ def build(
         "guard.safetensors": guard_set(parts, classes, outputs).pack(),
         "golden.safetensors": golden.pack(),
     }
+    if isinstance(source.preprocess, TextPreprocess):
+        members[TOKENIZER] = source.preprocess.content
     confusion = _confusion(member.factory, held_out, classes)
     measured: tuple[OutputError, ...] = ()
     if isinstance(member.factory, TargetHead):
