@@ -29,6 +29,7 @@ class _Source(Protocol):
 SOURCES: dict[str, tuple[str, str, str]] = {
     "edgetl": ("edgetl.backbones.windows", "torch", 'pip install "edgetl"'),
     "onnx": ("edgetl.backbones.onnx", "onnx", 'pip install "edgetl"'),
+    "text": ("edgetl.backbones.text", "tokenizers", 'pip install "edgetl[text]"'),
     "timm": ("edgetl.backbones.timm", "timm", 'pip install "edgetl[timm]"'),
     "torchvision": ("edgetl.backbones.torchvision", "torchvision", 'pip install "edgetl"'),
 }
@@ -49,13 +50,17 @@ def extractor(
     data: Dataset | None = None,
     turn: float | None = None,
 ) -> Extractor:
-    """A network, cut at its classifier: one sample, an image (H, W, C) or a window (T, C), -> D features.
+    """A network, cut at its classifier: one sample, an image (H, W, C), a window (T, C) or a text, -> D features.
 
     `name` is "torchvision/<model>", "timm/<model>", "onnx:<path>", or for windows of a time series one of
     "edgetl/conv1d-s", "edgetl/conv1d-m" (any sensor), "edgetl/logmel-s", "edgetl/logmel-m" and "edgetl/logmel2d-s"
     (audio), which nobody pretrained: `edgetl.finetune(..., recipe="scratch")` trains them. `weights` is None for
     random ones (always the same), "DEFAULT" for the download of torchvision or timm, or the path of a .pth, .pt, .th or
     .safetensors file. `output` names the feature tensor of an ONNX graph.
+
+    "text:<folder>" is a sentence encoder with its tokenizer (`tokenizer.json` beside `model.onnx`, or beside
+    `model.safetensors` and `config.json`), and `size` is how many tokens of a text it takes (64): see
+    `edgetl.backbones.text`.
 
     The rest overrides what the weights declare. `mean` and `scale` are in pixel units, one figure or one a
     channel in the order of the network: input = (pixel - mean) * scale. `size` is a side or (height, width)
@@ -69,9 +74,9 @@ def extractor(
     later, and takes from the network what only the mounting tells. Raises BackboneError, WeightsError (a
     BackboneError) or MissingPackageError.
     """
-    source = name.partition(":")[0] if name.startswith("onnx:") else name.partition("/")[0]
+    source = name.partition(":")[0] if name.startswith(("onnx:", "text:")) else name.partition("/")[0]
     if source not in SOURCES or len(name) <= len(source) + 1:
-        known = ["edgetl/<model>", "onnx:<path>", "timm/<model>", "torchvision/<model>"]
+        known = ["edgetl/<model>", "onnx:<path>", "text:<path>", "timm/<model>", "torchvision/<model>"]
         raise BackboneError(f"no backbone {name!r}; a name is one of {', '.join(known)}")
     module, package, get = SOURCES[source]
     try:

@@ -19,6 +19,7 @@ from edgetl.backbones.cut import used_keys
 from edgetl.backbones.module import from_module, network_example
 from edgetl.backbones.request import Request
 from edgetl.backbones.series import conv1d_network, triads_of
+from edgetl.backbones.text import check_texts
 from edgetl.backbones.weights import fit_weights, read_weights
 from edgetl.errors import BackboneError, DatasetError
 
@@ -73,7 +74,11 @@ def build(request: Request) -> Extractor:
 
 
 def check_windows(extractor: Extractor, samples: Dataset | TargetDataset) -> None:
-    """Raises DatasetError unless the windows of the samples, where they are such, are those that a device will cut."""
+    """Raises DatasetError unless the windows of the samples, where they are such, are those that a device will cut;
+
+    and unless both are of text, or neither is.
+    """
+    check_texts(extractor, samples)
     wanted, given = getattr(extractor.preprocess, "window", None), getattr(samples, "window", None)
     if given is None or given == wanted:
         return

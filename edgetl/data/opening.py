@@ -27,6 +27,7 @@ from edgetl.data.targets import TargetDataset
 from edgetl.data.targets_opening import targets_dataset
 from edgetl.data.tasks import TaskDataset
 from edgetl.data.tasks_opening import tasks_dataset
+from edgetl.data.texts import array_reader, holds_texts, texts_at
 from edgetl.data.windows import windows_dataset
 from edgetl.errors import DatasetError
 
@@ -95,6 +96,8 @@ def dataset(
     - Arrays: (N, H, W, 3) or (N, H, W) uint8 frames, or numbers (N, ...) such as windows of a time series,
       with `labels` (N,) of text or of integers. A list of samples of different sizes will do. `groups` (N,), such
       as the person of each, are held out whole. An .npz with `samples` and `labels` is the same.
+    - Texts: a folder with a folder a class of .txt files, a CSV with the columns `text` and `label`, or a list of str
+      with its labels.
     - With `window`, an `edgetl_runtime.windows.WindowSpec`, windows (T, C) of a time series, cut as a device cuts
       them: of a folder with a folder a class of recordings (WAV, CSV, MCAP, bags), where `groups` is a regular
       expression that finds in the path who or where it was; of a CSV of sensor values, with the columns `time`,
@@ -149,7 +152,7 @@ def dataset(
             samples, names = _checked_arrays(source, labels)
             if window is not None:
                 _check_windows(samples, window)
-            data, keys = Dataset(name or "arrays", tuple(names), ArrayReader(samples), window=window), None
+            data, keys = Dataset(name or "arrays", tuple(names), array_reader(samples), window=window), None
         _require_classes(set(names), "the labels")
     data = replace(data, holdout=holdout, seed=seed, reader=data.reader)
     if groups is not None:
@@ -166,6 +169,10 @@ def _of_file(
         kind = suffix[1:].upper() or "file"
         raise DatasetError(f"the labels of {path} stand in the {kind} itself; leave out labels=")
     title = name or path.resolve().name
+    if holds_texts(path, labels):
+        texts, keys = texts_at(path, title, rule.by or rule.kind)
+        _require_classes(set(texts.labels), title)
+        return texts, keys
     if path.is_dir():
         root, rows, wanted = path, *_folder_rows(path, labels)
         data, keys = _of_images(title, root, rows, wanted, verify)
