@@ -18,22 +18,29 @@ if TYPE_CHECKING:
     from edgetl.data import Dataset, dataset
     from edgetl.features import Extractor
     from edgetl.pack import BuildResult, build
+    from edgetl.project import Project, init_project, read_project
     from edgetl.tuning import finetune
 
 __version__ = "0.1.0"
 
-__all__ = ["BuildResult", "Dataset", "Extractor", "build", "choose", "dataset", "extractor", "finetune"]
+__all__ = [
+    "BuildResult", "Dataset", "Extractor", "Project", "build", "choose", "dataset", "extractor", "finetune",
+    "init_project", "read_project",
+]  # fmt: skip
 
 # Loaded when first asked for, so that `edgetl --help` is instant.
 _HOMES = {
     "BuildResult": "pack",
     "Dataset": "data",
     "Extractor": "features",
+    "Project": "project",
     "build": "pack",
     "choose": "choosing",
     "dataset": "data",
     "extractor": "backbones",
     "finetune": "tuning",
+    "init_project": "project",
+    "read_project": "project",
 }
 
 

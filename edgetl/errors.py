@@ -9,6 +9,7 @@
     ├── ExportError           a graph that cannot be made, or that a device would refuse
     ├── ParityError           two engines do not give the same features or decisions
     ├── ProfileError          there is no such device, or its profile does not hold together
+    ├── ProjectError          a project file that is not as it should be, or that names what is not there
     ├── QuantizeError         a graph that cannot be quantized as asked
     └── TuningError           a network cannot be trained as asked, or a checkpoint is not of this run
 """
@@ -25,6 +26,7 @@ __all__ = [
     "MissingPackageError",
     "ParityError",
     "ProfileError",
+    "ProjectError",
     "QuantizeError",
     "TuningError",
     "WeightsError",
@@ -61,6 +63,10 @@ class ParityError(EdgetlError):
 
 class ProfileError(EdgetlError):
     """There is no such device, or its profile in devices/ does not hold together."""
+
+
+class ProjectError(EdgetlError):
+    """A project file cannot be read, has a key or a value that it should not have, or names what is not there."""
 
 
 class QuantizeError(EdgetlError):

@@ -7,7 +7,6 @@ why, and whether anything was measured on that kind of board.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -15,11 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from edgetl.errors import ProfileError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from edgetl.toml_files import read_toml
 
 __all__ = [
     "VERIFIED",
@@ -179,7 +174,7 @@ def load_jetpacks() -> tuple[JetPack, ...]:
 
 def read_profile(path: Path) -> DeviceProfile:
     """One file, its name being the id; any unknown or missing key, type or value raises ProfileError."""
-    table = _Table(_parse(path), path.name)
+    table = _Table(read_toml(path, "profile", ProfileError)[0], path.name)
     plain: dict[str, Any] = {
         "id": table.take("id", str),
         "name": table.take("name", str),
@@ -209,7 +204,7 @@ def read_profile(path: Path) -> DeviceProfile:
 
 def read_jetpacks(path: Path) -> tuple[JetPack, ...]:
     """jetpack.toml, as strictly as a profile."""
-    document = _Table(_parse(path), path.name)
+    document = _Table(read_toml(path, "profile", ProfileError)[0], path.name)
     rows = []
     for raw in document.take("jetpack", (dict,)):
         table = _Table(raw, f"{path.name}: {raw.get('name')}")
@@ -226,14 +221,6 @@ def read_jetpacks(path: Path) -> tuple[JetPack, ...]:
     if len({row.name for row in rows}) != len(rows):
         raise ProfileError(f"{path.name}: two rows have one name")
     return tuple(rows)
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        return document
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ProfileError(f"cannot read the profile {path}: {error}") from error
 
 
 def _of_type(record: Any, kind: type) -> dict[str, Any]:

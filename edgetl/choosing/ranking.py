@@ -129,7 +129,7 @@ def choose(
     for backbone in backbones:
         name = _short(backbone) if isinstance(backbone, str) else backbone.name
         try:
-            opened = _opened(backbone) if isinstance(backbone, str) else backbone
+            opened = _opened(backbone, whole) if isinstance(backbone, str) else backbone
             samples = read_samples(opened.preprocess, part, classes, progress, f"{name}: reading samples")
             variants = variants_of(export_onnx(opened), samples, wanted, progress, name)
             gap = source_gap(opened, samples.tensors)
@@ -188,7 +188,7 @@ def _judged(
     )  # fmt: skip
 
 
-def _opened(text: str) -> Extractor:
+def _opened(text: str, whole: Dataset | TargetDataset) -> Extractor:
     from edgetl.backbones import extractor
 
     name, _, weights = text.partition("=")
@@ -200,7 +200,9 @@ def _opened(text: str) -> Extractor:
         raise BackboneError(f"{text}: the size behind @ is a number of pixels; got {size!r}")
     pixels = int(size) if size else None
     # A smaller input sees the same share of the frame as the declared crop does: 256 for 224.
-    return extractor(name, weights=weights or None, size=pixels, resize=round(pixels * 8 / 7) if pixels else None)
+    windows: Any = whole if getattr(whole, "window", None) is not None else None
+    resize = round(pixels * 8 / 7) if pixels else None
+    return extractor(name, weights=weights or None, size=pixels, resize=resize, data=windows)
 
 
 def _short(text: str) -> str:

@@ -14,6 +14,7 @@ from edgetl_runtime.errors import EdgetlError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "init": "write a commented project file, edgetl.toml, filled in with the data that is there",
     "demo": "the whole loop on real digits: train, freeze, pack, and a device that learns",
     "choose": "which backbone transfers best to your data, and what it costs, before any training",
     "finetune": "train a pretrained network on your data, and see whether that helped",
@@ -27,6 +28,7 @@ COMMANDS = {
     "sign": "sign a bundle that was built without a key, or with another one",
     "trust": "sign the set of keys that devices are to trust from now on",
 }
+_WITH_PROJECT = ("build", "choose", "data", "finetune")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -68,6 +70,13 @@ def _run(arguments: list[str], chosen: argparse.Namespace) -> int:
             command.set_defaults(run=module.run, interrupted=getattr(module, "interrupted", None))
             command.add_argument("--json", action="store_true", help="print one JSON document")
             command.add_argument("--verbose", action="store_true", help="say more on stderr")
+            if arguments[0] == name:
+                chosen.command = name
+            if name in _WITH_PROJECT and arguments[0] == name:
+                from edgetl.cli.project import add_project_argument, with_project
+
+                add_project_argument(command)
+                arguments = [name, *with_project(name, command, arguments[1:])]
     parser.parse_args(arguments, chosen)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -17,6 +17,7 @@ from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, a
 from edgetl.cli.progress import shown_progress
 from edgetl.cli.windows import add_window_arguments, opened_network_and_data
 from edgetl.pack import BuildResult, build
+from edgetl.project import parse_output
 from edgetl.quantize.fidelity import Limits
 
 __all__ = ["EXAMPLE", "add_arguments", "run", "write_report"]
@@ -200,15 +201,10 @@ def _names(text: str) -> list[str]:
 
 
 def _outputs(text: str) -> list[Output]:
-    outputs = []
-    for part in text.split(","):
-        name, *rest = part.split(":")
-        try:
-            low, high = (float(side) if side else None for side in [*rest, "", ""][:2])
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(f"expected NAME or NAME:LOW:HIGH:UNIT; got {part!r}") from error
-        outputs.append(Output(name, rest[2] if len(rest) > 2 else "", low, high))
-    return outputs
+    try:
+        return [parse_output(part) for part in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected NAME or NAME:LOW:HIGH:UNIT; got {text!r}") from error
 
 
 def _plain(result: BuildResult) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from edgetl_runtime.errors import SourceError
 
+from edgetl.cli.backbone import add_split_argument
 from edgetl.cli.progress import shown_progress
+from edgetl.cli.windows import add_window_arguments, opened_data
 from edgetl.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " weights (a file, or DEFAULT to download them; without it they are random), #TENSOR the feature of a graph",
     )  # fmt: skip
     parser.add_argument(
-        "--data", required=True, metavar="FOLDER", help="a folder of images with a folder a class, or a CSV"
+        "--data", required=True, metavar="FOLDER",
+        help="a folder of images with a folder a class, or a CSV; for recordings see --window",
     )
     parser.add_argument(
         "--targets", type=lambda text: text.split(","), metavar="NAME[,NAME]",
@@ -54,19 +57,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="FILE", help="write a page with the plot of accuracy against latency")
     parser.add_argument("--cache", metavar="FOLDER", help="keep features here, to go on after an interruption")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw of samples (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the split and of the draw of samples (default 0)")
+    parser.add_argument(
+        "--holdout", type=float, default=0.2, metavar="SHARE", help="kept out of the choice (default 0.2)"
+    )
+    add_split_argument(parser)
+    add_window_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Judge, and print a ranked table or JSON."""
     from edgetl.choosing import choose, compare_with_bundle
     from edgetl.choosing.page import choice_page
-    from edgetl.data import dataset
 
     out = None if args.out is None else Path(args.out)
     if out is not None and not out.parent.is_dir():
         raise SourceError(f"there is no folder {out.parent} to write {out.name} into; make it first")
-    samples = dataset(args.data, targets=args.targets) if args.targets else dataset(args.data, seed=args.seed)
+    samples = opened_data(args)
     if not args.backbones and args.bundle is None:
         raise BackboneError("name a BACKBONE to judge, such as torchvision/mobilenet_v2=DEFAULT, or a --bundle")
     ranking, likeness = None, None

@@ -10,6 +10,7 @@ from edgetl_runtime.errors import SourceError
 
 from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, add_split_argument, opened_backbone
 from edgetl.cli.progress import shown_progress
+from edgetl.errors import DatasetError
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
     parser.add_argument("action", choices=["check"], help="look for copies, leaks, wrong labels, skew, damage")
     parser.add_argument(
-        "data", metavar="PATH",
+        "data", nargs="?", metavar="PATH",
         help="a folder with a folder a class, a CSV of path,label, a COCO .json, an .npz, or hf:NAME",
     )  # fmt: skip
     parser.add_argument(
@@ -52,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
     from edgetl.checking import check_data, check_page
     from edgetl.data import dataset
 
+    if args.data is None:
+        raise DatasetError("name the data to check, or a project file that does (edgetl init)")
     extractor = opened_backbone(args) if args.backbone else None
     options = {"holdout": args.holdout, "seed": args.seed, "images": args.images, "verify": False}
     data = dataset(args.data, split=args.split, **options)

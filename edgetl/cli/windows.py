@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgetl.data import Dataset, TargetDataset
     from edgetl.features import Extractor
 
-__all__ = ["add_window_arguments", "opened_network_and_data"]
+__all__ = ["add_window_arguments", "opened_data", "opened_network_and_data"]
 
 
 def add_window_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +46,14 @@ def add_window_arguments(parser: argparse.ArgumentParser) -> None:
 
 def opened_network_and_data(args: argparse.Namespace) -> tuple[Extractor, Dataset | TargetDataset]:
     """The extractor and the dataset that a command names; a network for windows learns from the data which."""
+    if args.window is None:
+        return opened_backbone(args), opened_data(args)
+    windows: Any = opened_data(args)
+    return opened_backbone(args, windows), windows
+
+
+def opened_data(args: argparse.Namespace) -> Dataset | TargetDataset:
+    """The dataset that a command names."""
     from edgetl.data import dataset
 
     options = _window_options(args)
@@ -53,20 +61,19 @@ def opened_network_and_data(args: argparse.Namespace) -> tuple[Extractor, Datase
     if args.targets:
         if options:
             raise DatasetError("--targets, numbers in place of labels, are not for windows yet; leave --window out")
-        return opened_backbone(args), dataset(args.data, targets=args.targets, **how)
-    if not options:
-        return opened_backbone(args), dataset(args.data, seed=args.seed, **how)
-    windows = dataset(args.data, seed=args.seed, **how, **options)
-    return opened_backbone(args, windows), windows
+        numbers: TargetDataset = dataset(args.data, targets=args.targets, **how)
+        return numbers
+    labelled: Dataset = dataset(args.data, seed=args.seed, **how, **options)
+    return labelled
 
 
 def _window_options(args: argparse.Namespace) -> dict[str, Any]:
     """`window` and `groups` for `edgetl.dataset`; {} for images. Raises DatasetError."""
     if args.window is None:
         options = ("stride", "rate_hz", "columns", "groups", "turn")
-        if given := [f"--{name.replace('_', '-')}" for name in options if getattr(args, name) is not None]:
+        if given := [f"--{name.replace('_', '-')}" for name in options if getattr(args, name, None) is not None]:
             raise DatasetError(f"{', '.join(given)} are for windows of a time series: say --window and --rate-hz")
-        if (args.backbone or "").startswith("edgetl/"):
+        if (getattr(args, "backbone", None) or "").startswith("edgetl/"):
             raise DatasetError(f"{args.backbone} takes windows of a time series: say --window and --rate-hz")
         return {}
     if args.rate_hz is None:

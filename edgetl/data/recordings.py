@@ -18,7 +18,7 @@ from edgetl_runtime.sources import open_source
 from edgetl_runtime.types import Label
 from numpy.typing import NDArray
 
-__all__ = ["RECORDING_SUFFIXES", "Recording", "read_recordings"]
+__all__ = ["RECORDING_SUFFIXES", "Recording", "column_of", "read_recordings"]
 
 RECORDING_SUFFIXES = (".wav", ".csv", ".mcap", ".bag", ".db3")
 AUDIO_CHANNEL, AUDIO_UNIT = "audio", "FS"
@@ -94,7 +94,7 @@ def _csv(path: Path, label: Label, group: str) -> list[Recording]:
             lines = [(number, cells) for number, cells in enumerate(csv.reader(file), 1) if any(cells)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"{path} cannot be read as a CSV in UTF-8: {error}") from error
-    header = [_column(cell) for cell in lines[0][1]] if lines else []
+    header = [column_of(cell) for cell in lines[0][1]] if lines else []
     names = [name for name, _ in header]
     clock = next((name for name in names if name.lower() in _TIMES), None)
     if clock is None:
@@ -118,7 +118,7 @@ def _csv(path: Path, label: Label, group: str) -> list[Recording]:
     return [replace(whole.rows(slice(a, b)), group=groups[a]) for a, b in pairwise(edges) if b > a]
 
 
-def _column(cell: str) -> tuple[str, str]:
+def column_of(cell: str) -> tuple[str, str]:
     """Name and unit of a header such as `ax [m/s^2]`."""
     match = _UNIT.match(cell.strip())
     return (match["name"].strip(), match["unit"].strip()) if match else (cell.strip(), "")
