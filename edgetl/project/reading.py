@@ -27,6 +27,7 @@ __all__ = ["FILE", "Project", "parse_output", "read_project"]
 FILE = "edgetl.toml"
 _HEADER = re.compile(r"^\s*\[\s*([\w.-]+)\s*\]")
 _KEY = re.compile(r"^\s*[\"']?([\w-]+)[\"']?\s*=")
+_NOT_TUNING = ("set", "out")
 _WEIGHTS_BY_NAME = ("DEFAULT",)
 
 
@@ -89,7 +90,9 @@ class Project:
         if "path" not in self.values.get("data", {}):
             raise ProjectError(f"{self.path}: [data] path is missing: where the samples lie")
         how: dict[str, Any] = {key: self.get("data", key) for key in ("holdout", "split") if self.get("data", key)}
-        if targets := self.get("data", "targets"):
+        if tasks := self.get("data", "tasks"):
+            how |= {"tasks": dict(one.split(":", 1) for one in tasks), "seed": self.get("data", "seed", 0)}
+        elif targets := self.get("data", "targets"):
             how["targets"] = [parse_output(one) for one in targets]
         else:
             how |= {"seed": self.get("data", "seed", 0), "images": self.get("data", "images"), **self._window()}
@@ -116,10 +119,12 @@ class Project:
 
     def tuning(self) -> dict[str, Any]:
         """Arguments of `edgetl.finetune` after extractor and dataset; raises ProjectError."""
-        keys = ("recipe", "epochs", "batch", "rate", "checkpoints", "cache")
-        found = {key: self.get("finetune", key) for key in keys}
-        found |= {"seed": self.get("data", "seed"), "compare_scratch": self.get("finetune", "scratch")}
-        return {**_given(found), **self.get("finetune", "set", {})}
+        names = {"scratch": "compare_scratch", "no_alone": "compare_alone"}
+        keys = [key for key in SETTINGS["finetune"] if key not in _NOT_TUNING]
+        found = {names.get(key, key): self.get("finetune", key) for key in keys}
+        if found["compare_alone"] is not None:
+            found["compare_alone"] = not found["compare_alone"]
+        return {**_given({**found, "seed": self.get("data", "seed")}), **self.get("finetune", "set", {})}
 
     def building(self) -> dict[str, Any]:
         """Arguments of `edgetl.build` after extractor and dataset; raises ProjectError."""

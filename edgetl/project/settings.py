@@ -47,6 +47,7 @@ SETTINGS: Mapping[str, Mapping[str, Setting]] = {
     "data": {
         "path": _for("path", "--data", *_ALL, data=""),
         "targets": _for("texts", "--targets", *_ALL),
+        "tasks": _for("texts", "--tasks", "finetune"),
         "split": _for("text", "--split", *_ALL, "data"),
         "holdout": _for("number", "--holdout", *_ALL, "data"),
         "seed": _for("whole", "--seed", *_ALL, "data"),
@@ -87,11 +88,15 @@ SETTINGS: Mapping[str, Mapping[str, Setting]] = {
     },
     "finetune": {
         "recipe": _for("text", "--recipe", "finetune"),
+        "candidates": _for("texts", "--candidates", "finetune"),
         "epochs": _for("whole", "--epochs", "finetune"),
         "batch": _for("whole", "--batch", "finetune"),
         "rate": _for("number", "--rate", "finetune"),
         "set": _for("table", "--set", "finetune", repeated=True),
+        "quantization_aware": _for("whole", "--quantization-aware", "finetune"),
         "scratch": _for("flag", "--scratch", "finetune"),
+        "no_alone": _for("flag", "--no-alone", "finetune"),
+        "log": _for("new path", "--log", "finetune"),
         "checkpoints": _for("new path", "--checkpoints", "finetune"),
         "cache": _for("new path", "--cache", "finetune"),
         "out": _for("new path", "--out", "finetune"),

@@ -10,6 +10,7 @@ from edgetl_runtime.bundle.container import replace_file
 from edgetl.errors import ProjectError
 from edgetl.project.reading import FILE
 from edgetl.project.survey import Survey, survey
+from edgetl.tuning.recipes import RECIPES
 
 __all__ = ["init_project"]
 
@@ -108,7 +109,7 @@ def _text(found: Survey, root: Path) -> str:
     mark = "# " if windows else ""
     lines += [
         f"{mark}[finetune]  # edgetl finetune; its weights are then those of edgetl build",
-        f'{mark}recipe = "last-blocks"  # or head, full, gradual, scratch',
+        f"# recipe = {_quoted('last-blocks')}  # {', '.join(RECIPES)}; left out, what edgetl takes for the best",
         "# epochs = 12",
         "# set = { mixup = 0.2 }  # any other field of the recipe",
         f'{mark}checkpoints = "build/checkpoints"  # to go on after an interruption',
