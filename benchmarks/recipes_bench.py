@@ -1,15 +1,23 @@
-"""`make recipes-bench`: scratch, frozen features under each head, last-blocks and full, by images a class.
+"""`make recipes-bench`: the default recipe beside scratch, frozen features under each head, last-blocks and full.
 
 Real pretrained weights on real pictures; every figure is on the same held-out quarter of the set, and every recipe is
-judged by the default head of a bundle (slda) fitted on its features. By default two small networks, one draw and
-few epochs: the processor here is weak. `--full` adds MobileNetV2, the third set, all recipes and three draws.
+judged by the default head of a bundle (slda) fitted on its features. The default, auto, chooses by trials on the
+training part alone; what it chose is then the run of that name above it, so its row is that run's, and its time that of
+the trials too. By default two small networks, one draw and few epochs: the processor here is weak. `--full` adds
+MobileNetV2, the third set, all recipes and three draws. `--resume` keeps the rows of the last evidence that were asked
+for in the same way.
+
+Below: batch normalisation of ResNet-20 with its statistics frozen or moving, at 20 images a class in several draws.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
+from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -22,6 +30,8 @@ from edgetl.factory import make_head_member
 from edgetl.progress import silent
 from edgetl.tuning import tune
 from edgetl.tuning.cache import FeatureCache
+from edgetl.tuning.choice import choose_recipe
+from edgetl.tuning.recipes import CANDIDATES, DEFAULT, chosen_recipe
 from edgetl.tuning.samples import read_samples
 from edgetl.tuning.workers import open_workers
 
@@ -29,10 +39,13 @@ from edgetl.tuning.workers import open_workers
 SMALL = {
     "digits": ("resnet20_cifar", 32, (5, 20, 50, None)),
     "grocery": ("mobilenet_v1_0.25", 64, (5, 20, None)),
+    "spoken": ("mobilenet_v1_0.25", 64, (5, 20, None)),
 }
 LARGE = dict.fromkeys(SETS, ("mobilenet_v2", 160, (5, 20, 50, None)))
 HEADS = ("slda", "ridge", "ridge_rp", "ncm", "gaussian_nb", "softmax", "mlp", "knn")
+CACHE = ROOT / "build" / "features" / "tuning"
 RECIPES = ("scratch", "last-blocks", "full")
+STATISTICS = {"digits": 3, "spoken": 3, "grocery": 2}  # set -> draws
 
 
 def main() -> int:
@@ -42,51 +55,120 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="also MobileNetV2 at 160, three sets, gradual, three draws")
     parser.add_argument("--epochs", type=int, default=6, help="of the recipes; scratch has half as many again")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--resume", action="store_true", help="keep rows of the last evidence, asked for alike")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    kept = _last_rows(options) if options.resume else {}
     rows: list[dict[str, Any]] = []
+    moved: list[dict[str, Any]] = []
     plan = [*SMALL.items(), *(LARGE.items() if options.full else ())]
+    recipes = (*RECIPES, "gradual") if options.full else RECIPES
     for name, (backbone, size, counts) in plan:
         for count in counts:
             for draw in range(3 if options.full else 1):
-                recipes = (*RECIPES, "gradual") if options.full else RECIPES
-                rows += _cell(name, backbone, size, count, draw, options.epochs, recipes)
-                _written(rows, options)
+                cell = {"set": name, "backbone": backbone, "size": size, "images_a_class": count, "draw": draw}
+                rows += _cell(cell, options.epochs, recipes, kept)
+                _written(rows, moved, options)
+    for name, draws in STATISTICS.items():
+        for draw in range(draws):
+            cell = {"set": name, "backbone": "resnet20_cifar", "size": 32, "images_a_class": 20, "draw": draw}
+            for recipe in ("last-blocks", "full"):
+                for kind in ("frozen", "moving"):
+                    key = _key({**cell, "what": recipe, "head": kind})
+                    moved.append(kept.get(key) or _statistics(cell, recipe, kind, options.epochs))
+                    _written(rows, moved, options)
     _print(rows)
+    _print_statistics(moved)
     return 0
 
 
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[part] for part in ("set", "backbone", "size", "images_a_class", "draw", "what", "head"))
+
+
+def _last_rows(options: argparse.Namespace) -> dict[tuple[Any, ...], dict[str, Any]]:
+    path = ROOT / "build" / "evidence" / "recipes-bench.json"
+    last = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
+    if last.get("epochs") != options.epochs:
+        return {}
+    return {_key(row): row for row in [*last["rows"], *last.get("batch_statistics", [])]}
+
+
+def _length(recipe: str, epochs: int) -> dict[str, int]:
+    if recipe == "head":
+        return {}
+    return {"epochs": 3 * epochs // 2, "steps": 150} if recipe == "scratch" else {"epochs": epochs, "steps": 100}
+
+
 def _cell(
-    name: str, backbone: str, size: int, count: int | None, draw: int, epochs: int, recipes: tuple[str, ...]
+    cell: dict[str, Any], epochs: int, recipes: tuple[str, ...], kept: dict[tuple[Any, ...], dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    data, source = shots(SETS[name](), count, draw), real_backbone(backbone, size)
-    cell = {"set": name, "backbone": backbone, "size": size, "images_a_class": count, "draw": draw}
+    data = shots(SETS[cell["set"]](), cell["images_a_class"], cell["draw"])
+    source = real_backbone(cell["backbone"], cell["size"])
     sizes = {"trained": len(data.training), "held_out": len(data.held_out)}
-    rows = [{**cell, **sizes, **one} for one in _frozen(source, data)]
+    old = [kept.get(_key({**cell, "what": "frozen", "head": head})) for head in HEADS]
+    rows = [one for one in old if one] if all(old) else [{**cell, **sizes, **one} for one in _frozen(source, data)]
     for recipe in recipes:
-        started = time.perf_counter()
-        processor = time.process_time()
-        length = {"epochs": 3 * epochs // 2, "steps": 150} if recipe == "scratch" else {"epochs": epochs, "steps": 100}
-        result = tune(source, data, recipe, **length, cache=ROOT / "build" / "features" / "tuning")
-        compared = result.comparison
-        assert compared is not None
-        row = {
-            **cell, "trained": len(data.training), "held_out": compared.samples, "what": recipe, "head": "slda",
-            "right": compared.tuned["slda"], "own": compared.own, "heads": dict(compared.tuned),
-            "seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - processor,
-            "warned": [one for one in compared.warnings if "training" in one], "plain": compared.plain,
-        }  # fmt: skip
-        rows.append(row)
-        print(
-            f"{name:8} {backbone} {count or 'all'}: {recipe:12} {100 * row['right']:.1f} % own {100 * row['own']:.1f},"
-            f" frozen {100 * compared.frozen['slda']:.1f}, {row['cpu_seconds']:.0f} s of the processor", flush=True
-        )  # fmt: skip
+        row = kept.get(_key({**cell, "what": recipe, "head": "slda"}))
+        rows.append(row or _tuned_row(cell, source, data, recipe, epochs))
+    row = kept.get(_key({**cell, "what": "auto", "head": "slda"}))
+    rows.append(row or _chosen_row(cell, source, data, rows, epochs))
     return rows
+
+
+def _tuned_row(cell: dict[str, Any], source: Any, data: Any, recipe: str, epochs: int, **more: Any) -> dict[str, Any]:
+    started, processor = time.perf_counter(), time.process_time()
+    result = tune(source, data, recipe, **_length(recipe, epochs), **more, cache=CACHE)
+    compared = result.comparison
+    assert compared is not None
+    row = {
+        **cell, "trained": len(data.training), "held_out": compared.samples, "what": recipe, "head": "slda",
+        "right": compared.tuned["slda"], "own": compared.own, "heads": dict(compared.tuned),
+        "seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - processor,
+        "warned": [one for one in compared.warnings if "training" in one], "plain": compared.plain,
+    }  # fmt: skip
+    print(
+        f"{cell['set']:8} {cell['backbone']} {cell['images_a_class'] or 'all'}: {recipe:12} {100 * row['right']:.1f} %"
+        f" own {100 * row['own']:.1f}, frozen {100 * compared.frozen['slda']:.1f}, {row['cpu_seconds']:.0f} s of the"
+        f" processor {more or ''}", flush=True
+    )  # fmt: skip
+    return row
+
+
+def _chosen_row(
+    cell: dict[str, Any], source: Any, data: Any, rows: list[dict[str, Any]], epochs: int
+) -> dict[str, Any]:
+    started, processor = time.perf_counter(), time.process_time()
+    candidates = {name: chosen_recipe(name, _length(name, epochs)) for name in CANDIDATES}
+    choice = choose_recipe(
+        source, data, candidates, seed=0, checkpoints=None, store=FeatureCache(CACHE), workers=open_workers(),
+        progress=silent,
+    )  # fmt: skip
+    spent, processor = time.perf_counter() - started, time.process_time() - processor
+    what = "frozen" if choice.recipe == "head" else choice.recipe
+    run = next(row for row in rows if row["what"] == what and row["head"] == "slda")
+    row = {
+        **run, "what": "auto", "chosen": choice.recipe, "trials": [asdict(one) for one in choice.trials],
+        "seconds": run["seconds"] + spent, "cpu_seconds": run.get("cpu_seconds", run["seconds"]) + processor,
+    }  # fmt: skip
+    said = ", ".join(f"{name} {100 * value:.1f}" for name, value in choice.scores.items())
+    print(
+        f"{cell['set']:8} {cell['backbone']} {cell['images_a_class'] or 'all'}: auto takes {choice.recipe}"
+        f" ({len(choice.trials)} trials: {said}), {100 * row['right']:.1f} %, {processor:.0f} s of the processor",
+        flush=True,
+    )
+    return row
+
+
+def _statistics(cell: dict[str, Any], recipe: str, kind: str, epochs: int) -> dict[str, Any]:
+    data = shots(SETS[cell["set"]](), cell["images_a_class"], cell["draw"])
+    source = real_backbone(cell["backbone"], cell["size"])
+    return {**_tuned_row(cell, source, data, recipe, epochs, batch_statistics=kind), "head": kind}
 
 
 def _frozen(source: Any, data: Any) -> list[dict[str, Any]]:
     """A row a head on the features as they are; the time is that of the features and the head."""
-    store, workers = FeatureCache(ROOT / "build" / "features" / "tuning"), open_workers()
+    store, workers = FeatureCache(CACHE), open_workers()
     started = time.perf_counter()
     both = (data.training, data.held_out)
     parts = [read_samples(source.preprocess, part, data.classes, silent, "") for part in both]
@@ -108,8 +190,26 @@ def _frozen(source: Any, data: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def _written(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
-    write_evidence("recipes-bench", {"rows": rows, "epochs": options.epochs, "full": options.full})
+def _written(rows: list[dict[str, Any]], moved: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    plain = {"rows": rows, "batch_statistics": moved, "epochs": options.epochs, "full": options.full}
+    write_evidence("recipes-bench", plain)
+
+
+def _print_statistics(moved: list[dict[str, Any]]) -> None:
+    print("\nResNet-20, 20 images a class, % right by slda: batch statistics frozen / moving, a pair a draw")
+    for name in STATISTICS:
+        for recipe in ("last-blocks", "full"):
+            pairs = [
+                [row["right"] for row in moved if (row["set"], row["what"], row["head"]) == (name, recipe, kind)]
+                for kind in ("frozen", "moving")
+            ]
+            flat = [100 * one for pair in zip(*pairs, strict=True) for one in pair]
+            said = "  ".join(f"{a:.1f} / {b:.1f}" for a, b in zip(flat[::2], flat[1::2], strict=True))
+            means = f"mean {np.mean(flat[::2]):.1f} / {np.mean(flat[1::2]):.1f}"
+            print(f"  {name:8} {recipe:12} {said}   {means}")
+    for kind in ("frozen", "moving"):
+        print(f"  {kind}: mean {100 * np.mean([row['right'] for row in moved if row['head'] == kind]):.1f}", end="")
+    print()
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
@@ -134,8 +234,10 @@ def _print(rows: list[dict[str, Any]]) -> None:
         said = ", ".join(str(part or "all") for part in cell)
         values = [mean(cell, "frozen", "slda"), *(mean(cell, recipe, "slda") for recipe in recipes)]
         times = [mean(cell, "frozen", "slda", "seconds"), *(mean(cell, r, "slda", "seconds") for r in recipes)]
+        spent = [mean(cell, r, "slda", "cpu_seconds") for r in recipes]
         print(f"{said:44}" + "".join(f"{100 * value:12.1f}" for value in values))
         print(f"{'  wall seconds':44}" + "".join(f"{value:12.1f}" for value in times))
+        print(f"{'  seconds of the processor':56}" + "".join(f"{value:12.1f}" for value in spent))
     last = [row for row in rows if row["what"] == "last-blocks"]
     below = 0
     for row in last:
@@ -148,8 +250,18 @@ def _print(rows: list[dict[str, Any]]) -> None:
     means["head"] = float(np.mean([mean(cell, "frozen", "slda") for cell in cells]))
     best = max(means, key=lambda recipe: means[recipe])
     print(f"\nlast-blocks more than a point below frozen in {below} of {len(last)} runs")
+    chosen = [row for row in rows if row["what"] == "auto"]
+    regret = []
+    for row in chosen:
+        cell = (row["set"], row["backbone"], row["size"], row["images_a_class"])
+        there = [mean(cell, "frozen", "slda"), *(mean(cell, recipe, "slda") for recipe in RECIPES)]
+        regret.append(max(there) - mean(cell, "auto", "slda"))
+    taken = Counter(row["chosen"] for row in chosen)
+    print("auto took " + ", ".join(f"{name} {count} times" for name, count in taken.most_common()))
+    told = f"{100 * np.mean(regret):.1f} in the mean, {100 * max(regret):.1f} at most"
+    print(f"points below the best of its candidates on the held-out samples (known afterwards only): {told}")
     print("mean over the cells: " + ", ".join(f"{recipe} {100 * value:.1f}" for recipe, value in means.items()))
-    print(f"the best recipe is {best}; the default is last-blocks")
+    print(f"the best recipe is {best}; the default is {DEFAULT}")
 
 
 if __name__ == "__main__":

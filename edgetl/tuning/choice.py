@@ -26,22 +26,22 @@ from edgetl.errors import TuningError
 from edgetl.progress import Progress, Step
 from edgetl.tuning.cache import FeatureCache, extractor_digest
 from edgetl.tuning.checkpoints import Checkpoints
-from edgetl.tuning.recipes import RECIPES, Recipe, chosen_recipe
+from edgetl.tuning.recipes import CANDIDATES, RECIPES, Recipe, chosen_recipe
 from edgetl.tuning.run import Job, RunData, read_data, trained
 from edgetl.tuning.workers import Workers
 
 if TYPE_CHECKING:
     from edgetl.features import Extractor
 
-__all__ = ["CANDIDATES", "Choice", "Trial", "candidate_recipes", "choose_recipe"]
+__all__ = ["Choice", "Trial", "candidate_recipes", "choose_recipe"]
 
 logger = logging.getLogger(__name__)
 
-CANDIDATES = ("head", "last-blocks", "full", "scratch")
 DRAWS = 3
 SHARE = 0.3
 MOST = 4000
 _BEHIND = 2.0
+_STEPS = {"given": 100, "random": 150}  # of a trial, unless the whole run is shorter; at least one pass
 # What belongs to a recipe of pretrained weights and would spoil one from random weights.
 _OF_PRETRAINED = ("start", "blocks", "gradual", "rate", "depth_rate", "head_rate", "batch_statistics", "warm_head")
 _LONGER = RECIPES["scratch"].epochs / RECIPES["full"].epochs
@@ -129,8 +129,8 @@ def choose_recipe(
 ) -> Choice:
     """The best of the candidates on the training part of `part`, at most 4,000 samples of it, in at most three draws.
 
-    A trial is as long as its recipe's least number of `steps`, or its `epochs` where a caller asked for so many.
-    `checkpoints` is a folder, where trials that were done are kept.
+    A trial has 100 steps, from random weights 150 (`make recipes-bench` measures what that chooses), at least one pass,
+    and no more than its recipe. `checkpoints` is a folder, where trials that were done are kept.
     """
     whole = part.training
     timed = not hasattr(whole, "seed") or getattr(whole, "by_time", False)
@@ -204,7 +204,8 @@ class _Draw:
             self._read[recipe.validation] = data, data.features(self._extractor, self._store, self._workers)
         data, features = self._read[recipe.validation]
         if recipe.epochs:
-            short = replace(recipe, epochs=1 if recipe.steps else recipe.epochs, quantization_aware=0)
+            whole = max(recipe.steps, recipe.epochs * -(-len(data.fitted) // recipe.batch))
+            short = replace(recipe, epochs=1, steps=min(whole, _STEPS[recipe.start]), quantization_aware=0)
             job = Job(self._extractor, data, features[0], seed, self._workers, self._progress)
             checkpoints = None
             if folder is not None:

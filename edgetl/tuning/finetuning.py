@@ -14,7 +14,7 @@ from edgetl.tuning.cache import FeatureCache, extractor_digest
 from edgetl.tuning.checkpoints import Checkpoints
 from edgetl.tuning.choice import Choice, candidate_recipes, choose_recipe
 from edgetl.tuning.comparison import Comparison, warnings_of
-from edgetl.tuning.recipes import Recipe, chosen_recipe
+from edgetl.tuning.recipes import DEFAULT, Recipe, chosen_recipe
 from edgetl.tuning.run import Job, read_data, trained
 from edgetl.tuning.training import Course, Epoch, TrainingLog
 from edgetl.tuning.workers import Workers, open_workers
@@ -23,11 +23,9 @@ if TYPE_CHECKING:
     from edgetl.data import Dataset, TargetDataset, TaskDataset
     from edgetl.features import Extractor
 
-__all__ = ["DEFAULT", "Tuned", "finetune", "tune"]
+__all__ = ["Tuned", "finetune", "tune"]
 
 logger = logging.getLogger(__name__)
-
-DEFAULT = "auto"
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def finetune(
 
     `recipe` is "head" (the features stay; whoever builds fits a head on them), "last-blocks", "full", "gradual",
     "scratch" (all weights drawn anew; `start="given"` trains those of a random network as they are), or "auto": short
-    runs of head, last-blocks, full and scratch on the training part choose one, which takes some times as long as that
+    runs of head, last-blocks, full and scratch on the training part choose one, which takes several times as long as
     one alone. `changes` are fields of `edgetl.tuning.Recipe`, and what else `tune` takes. Any extractor whose source is
     a torch module will do, of images or arrays, with classes; numbers (`targets=`); or several tasks (`tasks=`), which
     share the network: a bundle is then built for each, of `dataset.task(name)`. `checkpoints` is a folder: a run that

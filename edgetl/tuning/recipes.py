@@ -8,7 +8,7 @@ from typing import Any
 
 from edgetl.errors import TuningError
 
-__all__ = ["RECIPES", "Recipe", "chosen_recipe"]
+__all__ = ["CANDIDATES", "DEFAULT", "RECIPES", "Recipe", "chosen_recipe"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,9 @@ RECIPES: Mapping[str, Recipe] = {
         warm_head=False,
     ),
 }
+
+DEFAULT = "auto"  # chooses among the candidates by trials, `edgetl.tuning.choice`
+CANDIDATES = ("head", "last-blocks", "full", "scratch")
 
 _CHOICES = {
     "start": ("given", "random"),

@@ -15,6 +15,7 @@ from edgetl_runtime.bundle.container import replace_file
 from edgetl_runtime.errors import SourceError
 
 if TYPE_CHECKING:
+    from edgetl.tuning.choice import Choice
     from edgetl.tuning.comparison import Comparison
     from edgetl.tuning.finetuning import Tuned
 
@@ -83,18 +84,22 @@ def record_of(tuned: Tuned, command: Sequence[str] | None = None) -> dict[str, A
         "rate": [one.rate for one in tuned.epochs],
         "step_loss": list(tuned.losses),
         "kept_epoch": None if tuned.kept_epoch is None else tuned.kept_epoch + 1,
-        "comparison": _compared(tuned.comparison),
+        "comparison": None if tuned.comparison is None else _compared(tuned.comparison),
+        "tasks": {name: _compared(one) for name, one in tuned.tasks.items()},
+        "choice": None if tuned.choice is None else _chosen(tuned.choice),
         "seconds": tuned.seconds,
         "command": None if command is None else list(command),
         "versions": versions,
     }
 
 
-def _compared(comparison: Comparison | None) -> dict[str, Any] | None:
-    if comparison is None:
-        return None
+def _compared(comparison: Comparison) -> dict[str, Any]:
     plain = asdict(comparison)
     plain["recipe"] = plain.pop("tuned")
     plain["score"] = "r2" if list(comparison.frozen) == ["ridge"] else "right"
     plain["warnings"] = list(comparison.warnings)
     return plain
+
+
+def _chosen(choice: Choice) -> dict[str, Any]:
+    return {"scores": choice.scores, "seconds": choice.seconds, "trials": [asdict(one) for one in choice.trials]}

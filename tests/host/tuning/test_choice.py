@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import edgetl
+from edgetl.errors import TuningError
+from edgetl.tuning import RECIPES, tune
+from edgetl.tuning.choice import candidate_recipes
+from edgetl.tuning.recipes import chosen_recipe
+from tests.host.tuning.small import conv_net, series_net, stripes, waves, weights_digest
+
+SHORT = {
+    "head": RECIPES["head"],
+    "full": chosen_recipe("full", {"epochs": 1}),
+    "scratch": chosen_recipe("scratch", {"epochs": 6, "batch": 16}),
+}
+
+
+def test_auto_takes_what_is_better_on_the_training_part_and_trains_that(caplog) -> None:
+    # Random features tell little of these stripes; a network trained on them does.
+    data = stripes(240)
+    result = tune(conv_net(), data, candidates=SHORT)
+    assert result.name == "scratch" and result.recipe == SHORT["scratch"]
+    assert result.choice.scores["scratch"] > result.choice.scores["head"] + 0.1
+    assert result.comparison.tuned["slda"] > result.comparison.frozen["slda"] + 0.1
+    assert "recipe scratch was chosen" in caplog.text
+    named = tune(conv_net(), data, "scratch", epochs=6, batch=16)
+    assert weights_digest(result.extractor) == weights_digest(named.extractor), "trials leave no trace in the run"
+
+
+def test_who_falls_behind_leaves_and_held_out_samples_take_no_part() -> None:
+    data = stripes(240)
+    first = tune(conv_net(), data, candidates=SHORT).choice
+    assert all(trial.samples < len(data.training) / 2 for trial in first.trials)
+    assert len(first.trials) < 9, "somebody has left"
+    # Other held-out samples, the same training part: the same trials.
+    held = set(data.held_out.indices)
+    frames = np.stack([np.full((12, 12), 9, np.uint8) if i in held else data.reader.read(i) for i in data.indices])
+    other = edgetl.dataset(frames, data.labels, name="stripes")
+    again = tune(conv_net(), other, candidates=SHORT).choice
+    assert [(t.recipe, t.draw, t.score) for t in again.trials] == [(t.recipe, t.draw, t.score) for t in first.trials]
+
+
+def test_an_interrupted_choice_goes_on_to_the_same_weights(tmp_path) -> None:
+    whole = tune(conv_net(), stripes(), candidates=SHORT)
+
+    class Cut(Exception):
+        pass
+
+    def cut(step) -> None:
+        if step.stage == "choosing a recipe (scratch, draw 1)" and step.done == 7:
+            raise Cut
+
+    with pytest.raises(Cut):
+        tune(conv_net(), stripes(), candidates=SHORT, checkpoints=tmp_path, save_every_s=0.0, progress=cut)
+    stages = []
+    result = tune(
+        conv_net(), stripes(), candidates=SHORT, checkpoints=tmp_path, progress=lambda step: stages.append(step.stage)
+    )
+    assert "choosing a recipe (full, draw 1)" not in stages and "choosing a recipe (scratch, draw 1)" in stages
+    assert weights_digest(result.extractor) == weights_digest(whole.extractor)
+    assert result.choice.scores == whole.choice.scores
+    with pytest.raises(TuningError, match="another run, which differs in seed"):
+        tune(conv_net(), stripes(), candidates=SHORT, checkpoints=tmp_path, seed=1)
+
+
+def test_numbers_are_chosen_by_r2_on_the_last_of_the_training_part() -> None:
+    windows, speed = waves()
+    data = edgetl.dataset(windows, targets={"speed": speed})
+    rows = {"head": RECIPES["head"], "full": chosen_recipe("full", {"epochs": 12, "rate": 3e-3})}
+    result = tune(series_net(), data, candidates=rows)
+    assert result.name == "full" and {trial.draw for trial in result.choice.trials} == {0}
+
+
+def test_changes_go_to_the_recipes_that_they_are_for() -> None:
+    rows = candidate_recipes(None, {"epochs": 4, "rate": 1e-5, "mixup": 0.2, "batch": None})
+    assert list(rows) == ["head", "last-blocks", "full", "scratch"] and rows["head"] == RECIPES["head"]
+    assert (rows["full"].epochs, rows["full"].rate, rows["full"].mixup) == (4, 1e-5, 0.2)
+    assert (rows["scratch"].epochs, rows["scratch"].rate, rows["scratch"].mixup) == (10, RECIPES["scratch"].rate, 0.2)
+    for changes, why in (({"depth": 1}, "no depth"), ({"batch": 0}, "batch must be positive")):
+        with pytest.raises(TuningError, match=why):
+            candidate_recipes(["head"], changes)
+    with pytest.raises(TuningError, match="no recipe 'lora'"):
+        candidate_recipes(["lora"], {})
+    with pytest.raises(TuningError, match="nothing to choose from"):
+        candidate_recipes([], {})
+
+
+def test_a_single_candidate_is_not_tried() -> None:
+    result = tune(conv_net(), stripes(48), candidates=["head"])
+    assert result.name == "head" and result.choice.trials == () and result.choice.scores == {}
