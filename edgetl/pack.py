@@ -27,6 +27,7 @@ from edgetl_runtime.preprocess import TextPreprocess
 from numpy.typing import NDArray
 
 from edgetl.build_result import BuildResult
+from edgetl.class_vectors import WEIGHT, Given, Names, named_classes, unlabelled
 from edgetl.errors import DatasetError, ParityError, QuantizeError
 from edgetl.extraction import KEPT_SAMPLES, ExtractedPart, extract, run_engine, spread
 from edgetl.factory import check_head, check_target_head, make_head_member, make_target_member
@@ -54,7 +55,7 @@ _PACKAGES = ("edgetl", "edgetl-runtime", "torch", "torchvision", "timm", "onnx",
 
 def build(
     extractor: Extractor | str,
-    dataset: Dataset | TargetDataset | str | Path,
+    dataset: Dataset | TargetDataset | str | Path | None = None,
     *,
     out: str | Path,
     name: str | None = None,
@@ -67,6 +68,10 @@ def build(
     max_drop: float = Limits.max_drop,
     min_agreement: float = Limits.min_agreement,
     quantization_aware: int = 0,
+    class_vectors: Given | None = None,
+    class_names: Names | None = None,
+    class_weight: float = WEIGHT,
+    background: Any = None,
     threads: int | None = None,
     progress: Progress = silent,
 ) -> BuildResult:
@@ -85,6 +90,10 @@ def build(
     `head` is any of `edgetl_runtime.heads`, with its options (`edgetl.factory`), by default `slda`, and `ridge` for
     a dataset with numbers in place of labels; with `softmax`, `mlp` and `knn`
     the bundle carries features of source samples, which can tell much of those samples.
+    Classes may be known by name before any sample: `class_vectors` maps a name to D numbers, such as the text tower of
+    an image-text model gives, and `class_names`, for an extractor of text, names classes, maybe with descriptions, that
+    are read by it. Each counts as `class_weight` samples, beside those of `dataset`, or without one; then `background`
+    are samples of which no label is known (`edgetl.class_vectors`), for text by default the names.
     Raises DatasetError, BackboneError, ExportError, ParityError, ProfileError, QuantizeError, SourceError,
     LabelError, BundleError; ValueError for a head that there is not.
     """
@@ -96,15 +105,23 @@ def build(
 
     started = time.perf_counter()
     source = open_extractor(extractor) if isinstance(extractor, str) else extractor
-    samples = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
+    named = named_classes(class_vectors, class_names, class_weight, source)
+    if dataset is None:
+        if named is None:
+            raise DatasetError("give a dataset, or the classes by class_vectors or class_names")
+        samples: Dataset | TargetDataset = unlabelled(background, named)
+    else:
+        samples = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
     outputs = samples.outputs if isinstance(samples, TargetDataset) else ()
     check_windows(source, samples)
     head = head or ("ridge" if outputs else "slda")
     # Whatever can be refused before the long work is refused here.
     if isinstance(samples, TargetDataset):
         check_target_head(head, head_options or {})
+        if named is not None:
+            raise DatasetError(f"{samples.name} has numbers in place of classes; no class can be named there")
     else:
-        check_head(head, head_options or {})
+        check_head(head, head_options or {}, named is not None)
         for label in samples.counts:
             plain_text(str(label), "class")
     profiles = tuple(load_profile(device) for device in devices)
@@ -126,16 +143,19 @@ def build(
     graph = export_onnx(source)
     progress(Step("export", 1, 1))
     exported = time.perf_counter()
-    options = head_options or {}
+    options, names = head_options or {}, () if named is None else named.names
     fit = partial(_target_member, head, options, len(outputs)) if outputs else partial(make_head_member, head, options)
     engine = open_engine(FITTED_ON, graph, threads=threads)
     try:
         output = engine.outputs[0].name
+        if named is not None:
+            vectors = named.embedded(engine, source.preprocess)
+            fit = partial(make_head_member, head, options, named=vectors, labelled=dataset is not None)
         training, held_out = (
             extract(engine, source.preprocess, part, progress, f"features of the {words} part", keep)
             for words, part, keep in _parts(samples, source, bool(wished))
         )
-        classes = () if outputs else tuple(sorted(set(training.labels)))
+        classes = () if outputs else tuple(sorted({*(training.labels if dataset is not None else ()), *names}))
         if len(classes) < 2 and not outputs:
             raise DatasetError(
                 f"{samples.name}: readable samples of {len(classes)} class are left; at least two are needed"
@@ -188,6 +208,7 @@ def build(
             "dataset": {"name": samples.name, "hash": samples.hash, "training": len(training.labels)},
             "parity": {"max_abs": parity.max_abs, "max_rel": parity.max_rel, "samples": parity.samples},
             "held_out_accuracy": held_out_accuracy,
+            **({"named_classes": {"names": list(names), "weight": class_weight}} if names else {}),
             **({"held_out_rmse": {one.output.name: one.rmse for one in measured}} if measured else {}),
             **({"quantization": quantization_facts(made, limits)} if wished else {}),
             "versions": _versions((*_PACKAGES, "nncf", "openvino") if wished else _PACKAGES),
