@@ -14,6 +14,7 @@ from edgetl_runtime.heads.calibration import calibrated
 from edgetl_runtime.reservoir import Reservoir
 from edgetl_runtime.statistics import Statistics
 
+from edgetl.class_vectors import ClassVectors, add_class_vectors
 from edgetl.errors import DatasetError
 from edgetl.extraction import ExtractedPart
 
@@ -25,10 +26,16 @@ _LAYER = {"size_bytes": 8 * 2**20, "width": 0, "seed": 0}
 _RESERVOIR = {"reservoir_bytes": 4 * 2**20}
 
 
-def check_head(head: str, options: Mapping[str, Any]) -> None:
-    """Raises ValueError for a head that there is not, or an option that it does not have."""
+def check_head(head: str, options: Mapping[str, Any], named: bool = False) -> None:
+    """Raises ValueError for a head that there is not, an option that it does not have, or, with `named`, one that
+
+    cannot start from class vectors.
+    """
     if head not in HEADS:
         raise ValueError(f"there is no head {head!r}; a bundle carries one of {sorted(HEADS)}")
+    able = sorted(row for row, kind in HEADS.items() if kind.exact and not kind.projected)
+    if named and head not in able:
+        raise ValueError(f"the head {head!r} cannot start from class vectors; these can: {able}")
     _all_options(head, options)
 
 
@@ -74,8 +81,13 @@ def make_head_member(
     feature_space: str,
     training: ExtractedPart,
     held_out: ExtractedPart,
+    named: ClassVectors | None = None,
+    labelled: bool = True,
 ) -> HeadMember:
     """Fit that head on the training part; the held-out part, which may be empty, only calibrates it.
+
+    Class vectors are added to the sums, spread as the classes of the training part are about their means; where that
+    is not `labelled`, they are all there is, spread as all of it is.
 
     `options` are those of the head. `ridge_rp` also takes those of its random layer: `size_bytes`, 8 MiB by default,
     from which the width M follows (8 M^2 + 4 D M on the device; 4 M^2 in the bundle), or `width`, and `seed`.
@@ -87,7 +99,10 @@ def make_head_member(
     fitting, further = _all_options(head, options)
     shift = training.features.mean(axis=0, dtype=np.float64)
     source = Statistics(training.features.shape[1], shift=shift, feature_space=feature_space)
-    source.add(training.features, training.labels)
+    if labelled:
+        source.add(training.features, training.labels)
+    if named is not None:
+        add_class_vectors(source, named, _spread(source, training.features))
     empty = Statistics(source.dim, shift=shift, feature_space=feature_space)
     projected, samples = None, None
     if HEADS[head].projected:
@@ -106,6 +121,13 @@ def make_head_member(
     if held_out.labels:
         factory = calibrated(factory, held_out.features, held_out.labels)
     return HeadMember(source, head, fitting, factory, projected, samples)
+
+
+def _spread(source: Statistics, features: np.ndarray) -> float:
+    """Mean variance of a feature within a class, as far as the sums know, else of all the features."""
+    within = float(np.trace(source.within_scatter())) / (source.dim * source.count) if source.count else 0.0
+    alike = float(features.var(axis=0, dtype=np.float64).mean())
+    return within if within > 1e-9 * alike else alike if alike > 0 else 1.0
 
 
 def _drawn(training: ExtractedPart, size_bytes: int, shift: np.ndarray) -> Reservoir:
