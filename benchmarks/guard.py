@@ -79,6 +79,26 @@ def runs(sets: Iterable[str], seeds: Iterable[int], say: Callable[[str], None]) 
     return found
 
 
+def shifted_drives(seeds: Iterable[int]) -> dict[str, Any]:
+    """Numbers with a real gain: points gained on the new domain, kept on the old, and after how many labels live."""
+    result: dict[str, Any] = {}
+    for shift in guard_drive.SHIFTS:
+        part = []
+        for seed in seeds:
+            drive = guard_drive.shifted(guard_drive.drive(seed), shift)
+            run = guard_drive.taught(drive, guard_drive.clean(drive))
+            part.append(measured(shift, seed, run, guard_drive.SCALE))
+        lived = [run.guard.first for run in part if run.guard.first is not None]
+        result[shift] = {
+            "runs": len(part), "none": float(np.mean([run.scores["none"][1] for run in part])),
+            **{f"gain of {c}": float(np.mean([run.gain(c) for run in part])) for c in COLUMNS[1:]},
+            **{f"kept by {c}": [100.0 * float(np.mean([run.kept(c, domain) for run in part])) for domain in (0, 1)]
+               for c in COLUMNS[1:4]},
+            "live": len(lived), "labels": finite(np.median(lived)) if lived else None,
+        }  # fmt: skip
+    return result
+
+
 def summary(found: dict[str, dict[str, list[Run]]]) -> dict[str, Any]:
     """Mean scores, and the shares of runs that keep the old and the new domain, by scenario and set."""
     result: dict[str, Any] = {}
@@ -159,6 +179,12 @@ def misses(found: dict[str, dict[str, list[Run]]], figures: dict[str, Any]) -> l
                     f" {-np.quantile(lost, 0.95):+.1f}{seen(part, domain)}"
                 )
     gain = figures["gain"]
+    for name, row in figures["shifted drives"].items():
+        if row["gain of guard"] < 0.9 * row["gain of always"]:
+            result.append(
+                f"a clean, drive with {name}: gains {row['gain of guard']:.1f} where always accepting gains"
+                f" {row['gain of always']:.1f}; live in {row['live']} of {row['runs']} runs"
+            )
     rows = {"all but the drive": {"always": 100.0, "guard": gain["of always, %"]["guard"]}, **gain["by set"]}
     for name, row in rows.items():
         if row["always"] > 3.0 and row["guard"] < 0.9 * row["always"]:
@@ -189,6 +215,10 @@ def show(figures: dict[str, Any]) -> None:
         for name, row in rows.items():
             print(f"  {name:25s}" + "".join(f"{row[c][0]:8.1f} {row[c][1]:6.1f}" for c in COLUMNS) + kept(row))
     show_gains(figures["gain"])
+    print(f"\nthe drive where something is to be gained, points on the new domain: {', '.join(COLUMNS[1:])}")
+    for name, row in figures["shifted drives"].items():
+        print(f"  {name:25s}" + "".join(f"{row[f'gain of {c}']:9.1f}" for c in COLUMNS[1:])
+              + f"   live in {row['live']} of {row['runs']} runs, median {row['labels']} labels" + kept(row))
     for speed in figures["speed of trust"]:
         show_speed(speed)
     held = figures["validity"]
@@ -242,6 +272,7 @@ def main() -> None:
     figures: dict[str, Any] = {
         "seeds": list(seeds), "longest": guard_streams.LONGEST, "scenarios": summary(found),
         "gain": gains(found["a clean"]), "speed of trust": speeds(found["a clean"]), "validity": validity(),
+        "shifted drives": shifted_drives(seeds) if DRIVE in options.sets else {},
     }  # fmt: skip
     figures["misses"] = misses(found, figures)
     show(figures)

@@ -1,17 +1,19 @@
 """The guard on real numbers: the steering angle of a real drive, the first part of it the source.
 
 The same scenarios as for classes, as far as they mean something for targets. Scores are 100 (1 - squared error in
-variances of the source), so 100 is perfect and 0 is as good as the mean.
+variances of the source), so 100 is perfect and 0 is as good as the mean. The later frames of the drive are no new
+domain, so nothing is to be gained there; `SHIFTS` make one of them, in which a guard that refuses everything loses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
-from edgetl_runtime.guard import NearDuplicates, within_spread
-from edgetl_runtime.heads import Regressor, fit_regressor
+from edgetl_runtime.guard import NumberEvidence, duplicates, numbers, within_spread
+from edgetl_runtime.heads import anchored_targets, fit_anchored_targets, fit_regressor, target_head
 from edgetl_runtime.statistics import Statistics
 
 from benchmarks.fewshot_data import cached as cached_features
@@ -23,6 +25,8 @@ FEATURES = 32  # of a frozen PCA of the source
 PENALTY = 1e3  # the best of 1 to 10^4 on held-out blocks of the source; GCV believes neighbouring frames
 TAUGHT = 200  # frames after the gap that can be taught; the rest judges
 HELD_SHARE = 0.1
+_CODE = b"".join(Path(str(part.__file__)).read_bytes() for part in (anchored_targets, duplicates, numbers))
+_CODE += Path(__file__).read_bytes()
 
 
 @dataclass(frozen=True)
@@ -133,8 +137,32 @@ SCENARIOS: dict[str, Callable[[Drive], tuple[np.ndarray, np.ndarray]]] = {
 }
 
 
+def _camera(task: Drive, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Another camera: every feature is one and a half standard deviations off, up or down."""
+    side = task.generator(10).choice([-1.5, 1.5], FEATURES)
+    return x + side * task.parts["fitted"][0].std(axis=0), y
+
+
+def _trim(task: Drive, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Another servo: the same road asks for one standard deviation more."""
+    return x, y + 1.0
+
+
+SHIFTS: dict[str, Callable[[Drive, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
+    "another camera": _camera,
+    "another servo trim": _trim,
+}
+
+
+def shifted(task: Drive, shift: str) -> Drive:
+    """The drive with what is taught and what judges on the new domain changed alike."""
+    parts = {name: SHIFTS[shift](task, *part) if name in ("pool", "new") else part for name, part in task.parts.items()}
+    return replace(task, parts=parts)
+
+
 def taught(task: Drive, stream: tuple[np.ndarray, np.ndarray]) -> Taught:
-    return cached(lambda: _taught(task, *stream), *stream, task.parts["guard"][0], np.array([PENALTY]))
+    judges = (part for name in ("guard", "new") for part in task.parts[name])
+    return cached(lambda: _taught(task, *stream), *stream, *judges, np.frombuffer(_CODE, np.uint8))
 
 
 def _taught(task: Drive, stream_x: np.ndarray, stream_y: np.ndarray) -> Taught:
@@ -143,23 +171,21 @@ def _taught(task: Drive, stream_x: np.ndarray, stream_y: np.ndarray) -> Taught:
     y = np.concatenate([stream_y, *(part[1] for part in judges)])
     n = len(stream_x)
 
-    def losses(head: Regressor) -> np.ndarray:
-        error: np.ndarray = np.mean((head.predict(x) - y) ** 2, axis=1)
-        return error
-
+    factory = target_head(fit_regressor("ridge", Statistics(FEATURES), task.source, penalty=PENALTY), [1.0])
     held = (task.generator(9).random(n) < HELD_SHARE) & (np.arange(n) >= 30)
     learnt = Statistics(FEATURES, shift=task.source.shift)
-    fitted_at, rows = [], []
+    fitted_at, plain, anchored = [], [], []
     for end in fits(held):
         new = np.flatnonzero(~held[:end])[round(learnt.count) :]
         learnt.add(stream_x[new], targets=stream_y[new])
         fitted_at.append(end)
-        rows.append(losses(fit_regressor("ridge", learnt, task.source, penalty=PENALTY)))
+        plain.append(factory.fitted_again(fit_regressor("ridge", learnt, task.source, penalty=PENALTY)).losses(x, y))
+        head = fit_anchored_targets(factory, learnt, task.source, *task.parts["guard"], penalty=PENALTY)
+        anchored.append(head.losses(x, y))
     nobody = np.full(n, -1)
     return Taught(
         labels=nobody, answers=nobody, held=held,
-        repeated=NearDuplicates(within_spread(task.source)).add(stream_x),
+        repeated=1.0 - NumberEvidence(task.source).add(stream_x),  # by how much each counts less
         fitted_at=np.array(fitted_at), guard=np.full(len(judges[0][0]), -1), old=np.full(len(judges[1][0]), -1),
-        factory=losses(fit_regressor("ridge", Statistics(FEATURES), task.source, penalty=PENALTY)),
-        plain=np.array(rows), anchored=np.array(rows),
+        factory=factory.losses(x, y), plain=np.array(plain), anchored=np.array(anchored),
     )  # fmt: skip

@@ -169,7 +169,7 @@ def judged(run: Taught, candidates: np.ndarray, scale: float = 1.0) -> Outcome:
                 previous=None if before is None or not guard.on_trial else float(before[position]),
                 answer=None if label < 0 else int(run.answers[position]),
                 held=bool(run.held[position]),
-                weight=float(not run.repeated[position]),
+                weight=1.0 - float(run.repeated[position]),
             )
         ])  # fmt: skip
         key = (id(live), id(candidate))

@@ -9,7 +9,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgetl_runtime.bundle.members import HeadMember, SourceSamples
 from edgetl_runtime.errors import StatisticsError
-from edgetl_runtime.heads import AnchoredHead, Head, TargetHead, fit_anchored, fit_head, fit_regressor
+from edgetl_runtime.heads import (
+    AnchoredHead,
+    Head,
+    TargetHead,
+    fit_anchored,
+    fit_anchored_targets,
+    fit_head,
+    fit_regressor,
+)
 from edgetl_runtime.heads.linear import LinearHead
 from edgetl_runtime.labels import parsed_targets
 from edgetl_runtime.outliers import OutlierScore, fit_outliers
@@ -33,11 +41,19 @@ class Fitted(NamedTuple):
 
     @property
     def anchored(self) -> bool:
-        """Whether the factory head goes on answering what looks like its own samples."""
-        return isinstance(self.head, AnchoredHead)
+        """Whether the factory head goes on having a part in the answers."""
+        return isinstance(self.head, AnchoredHead) or self.share is not None
+
+    @property
+    def share(self) -> Optional[float]:
+        """How far an anchored head of numbers went from the factory head to what was learnt; None of another."""
+        return self.head.share if isinstance(self.head, TargetHead) else None
 
     def said(self, member: HeadMember) -> str:
         """What kind of head this is, in words, beside the head member that it was fitted on."""
+        if self.share is not None:
+            way = f"{100 * self.share:.0f} % of the way from the factory head to the learnt one"
+            return f"anchored {member.head}: {way}"
         if not isinstance(self.head, AnchoredHead):
             return "the factory head" if self.head is member.factory else f"{member.head} of the source and the learnt"
         if self.head.shut:
@@ -61,8 +77,9 @@ class Learner:
     the largest class giving way when it is full, at up to a millisecond a sample.
 
     With an `anchor`, the guard set of the bundle, an `slda` head is anchored to the factory head (`fit_anchored`), so
-    that it learns a new domain without losing the old one. The other heads take no notice of it: what they learn
-    costs the old domain what it costs, and only the guard stands before it.
+    that it learns a new domain without losing the old one, and a head of numbers goes only so far from it as the
+    guard set bears (`fit_anchored_targets`). The other heads take no notice of it: what they learn costs the old
+    domain what it costs, and only the guard stands before it.
     """
 
     def __init__(self, member: HeadMember, anchor: Optional[SourceSamples] = None) -> None:
@@ -141,6 +158,8 @@ class Learner:
         if self._learnt.count and self._anchor is not None and _can_anchor(member):
             assert isinstance(head, LinearHead)
             head = fit_anchored(head, self._learnt, member.source, *self._anchor, **member.options)
+        elif self._learnt.count and self._anchor is not None and isinstance(head, TargetHead):
+            head = self._fitted_targets(head, dict(member.options), self._anchor)
         elif self._learnt.count:
             head = self._fitted()
         return Fitted(head, self._outliers(head))
@@ -153,7 +172,7 @@ class Learner:
         member = self.member
         options: Dict[str, Any] = dict(member.options)
         if isinstance(member.factory, TargetHead):
-            return self._fitted_targets(member.factory, options)
+            return self._fitted_targets(member.factory, options, None)
         if self._projected is not None:
             head = fit_head(member.head, self._projected, prior=member.projected, layer=member.layer, **options)
         else:
@@ -161,10 +180,13 @@ class Learner:
         # The host calibrated the factory head on samples it had not seen; its successors inherit that.
         return head.with_temperature(float(member.factory.metadata().get("temperature", 1.0)))
 
-    def _fitted_targets(self, factory: TargetHead, options: Dict[str, Any]) -> Head:
+    def _fitted_targets(self, factory: TargetHead, options: Dict[str, Any], anchor: Optional[SourceSamples]) -> Head:
         member, learnt, prior = self.member, self._learnt, self.member.source
         if self._projected is not None and member.projected is not None:
             learnt, prior, options["layer"] = self._projected, member.projected, member.layer
+        if anchor is not None:
+            truth = _targets(anchor.labels, member.target_count)
+            return fit_anchored_targets(factory, learnt, prior, anchor.features, truth, **options)
         return factory.fitted_again(fit_regressor(member.head, learnt, prior, **options))
 
     def _outliers(self, head: Head) -> OutlierScore:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgetl_runtime.guard.betting import Wealth
 from edgetl_runtime.guard.duplicates import NearDuplicates, within_spread
 from edgetl_runtime.guard.judging import Guard
+from edgetl_runtime.guard.numbers import NumberEvidence
 from edgetl_runtime.guard.policy import POLICIES, Policy
 from edgetl_runtime.guard.records import SourceCheck, Trial, Verdict, source_check
 
@@ -12,6 +13,7 @@ __all__ = [
     "POLICIES",
     "Guard",
     "NearDuplicates",
+    "NumberEvidence",
     "Policy",
     "SourceCheck",
     "Trial",

@@ -22,8 +22,9 @@ class Guard:
     """Judges one champion and its challenger. Not safe between threads; no clock, no file, no chance in it.
 
     `add` every trial, then `judge`; tell it with `promoted` or `rolled_back` what was done. The same calls end in
-    the same state, so it can be made again from stored trials, or from `state()`. `scale` bounds one loss: 1 for
-    classes; squared errors of targets are cut there, at about four variances of the targets.
+    the same state, so it can be made again from stored trials, or from `state()`. `scale` is what a loss is measured
+    in: 1 for classes; for squared errors of targets about four variances, and where one of two is larger, that one:
+    so one sample says no more than 1, and a head that is far off is still told from one that is half as far.
     """
 
     def __init__(self, policy: str = "guarded", scale: float = 1.0) -> None:
@@ -94,8 +95,8 @@ class Guard:
                 self._on_trial = False
 
     def _gap(self, trial: Trial, worse: float, better: float) -> float:
-        """How much less the second loses, in shares of the scale, times what the trial counts."""
-        return trial.weight * (min(worse, self.scale) - min(better, self.scale)) / self.scale
+        """How much less the second loses, in shares of the scale or of the larger loss, times what the trial counts."""
+        return trial.weight * (worse - better) / max(self.scale, worse, better)
 
     def promoted(self) -> None:
         """The challenger is live now, on trial against the head before it."""

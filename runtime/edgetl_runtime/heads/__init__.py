@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgetl_runtime.heads.anchored import AnchoredHead, fit_anchored
+from edgetl_runtime.heads.anchored_targets import fit_anchored_targets
 from edgetl_runtime.heads.calibration import calibrated
 from edgetl_runtime.heads.multitask import MultiHead, TaskStatistics
 from edgetl_runtime.heads.protocol import Evidence, Explanation, Head
@@ -29,6 +30,7 @@ __all__ = [
     "angles_of",
     "calibrated",
     "fit_anchored",
+    "fit_anchored_targets",
     "fit_head",
     "fit_regressor",
     "load_head",

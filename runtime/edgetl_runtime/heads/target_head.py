@@ -25,11 +25,13 @@ Array = NDArray[np.float64]
 class TargetHead:
     """Q real targets of features (N, D): no classes, and `decision` (N, Q) are the predicted values themselves.
 
-    `spread` (Q) is the standard deviation of each target at the source: what an error is measured against.
+    `spread` (Q) is the standard deviation of each target at the source: what an error is measured against. `share`
+    says how far an anchored head went from the factory head to what was learnt, 0 to 1; None for another.
     """
 
     regressor: Union[RegressionHead, ProjectedRegressor]
     spread: Array
+    share: Optional[float] = None
 
     @property
     def name(self) -> str:
@@ -99,7 +101,8 @@ class TargetHead:
 
     def metadata(self) -> Dict[str, Any]:
         """What the arrays do not say, as JSON has it."""
-        return {"head": self.name, "regressor": self.regressor.metadata()}
+        anchored = {} if self.share is None else {"share": self.share}
+        return {"head": self.name, "regressor": self.regressor.metadata(), **anchored}
 
 
 def target_head(regressor: Regressor, spread: ArrayLike) -> TargetHead:
@@ -121,7 +124,11 @@ def target_head(regressor: Regressor, spread: ArrayLike) -> TargetHead:
 def load_target_head(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> TargetHead:
     """The head of `state()` and `metadata()`; raises StatisticsError on anything else."""
     of, parts = metadata.get("regressor"), dict(arrays)
-    if set(metadata) != {"head", "regressor"} or not isinstance(of, dict) or of.get("regressor") != metadata["head"]:
+    share = metadata.get("share")
+    if share is not None and not (isinstance(share, float) and 0.0 <= share <= 1.0):
+        raise StatisticsError(f"the share of an anchored head must be a number from 0 to 1; got {share!r}")
+    keys = set(metadata) - {"share"}
+    if keys != {"head", "regressor"} or not isinstance(of, dict) or of.get("regressor") != metadata["head"]:
         raise StatisticsError("these are not the metadata of a head for targets")
     if not {"inverse", "centre", "spread"} <= set(parts) or parts["centre"].ndim != 1:
         raise StatisticsError("the arrays of a head for targets are missing")
@@ -133,4 +140,4 @@ def load_target_head(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, 
             raise StatisticsError(f"inverse must be half of a symmetric float64 matrix of {side} rows")
         parts["inverse"] = unpack_symmetric(half, side)
     regressor = load_targets(parts, of) if "layer" in of else load_regression(parts, of)
-    return target_head(regressor, spread)
+    return replace(target_head(regressor, spread), share=share)

@@ -45,7 +45,7 @@ def is_anchored(made: Generation) -> bool:
     if not made.head:
         return made.evidence.get("anchored") is True
     head = unpack_tensors(made.head, f"generation {made.number}")[1].get("head")
-    return isinstance(head, dict) and head.get("head") == AnchoredHead.name
+    return isinstance(head, dict) and (head.get("head") == AnchoredHead.name or head.get("share") is not None)
 
 
 def unpack_fitted(data: bytes, what: str, feature_space: str, dim: int) -> Fitted:

@@ -56,8 +56,7 @@ def _words(event: Event) -> str:
         return f"{live} went live: it follows {detail.get('shift')}, made by {made}. {_reasoned(detail)}"
     if event.kind == "promote":
         known = f"it learnt from {_samples(detail.get('samples', '?'))} here"
-        kept = ". The factory head goes on answering what looks like its own samples" if detail.get("anchored") else ""
-        return f"{live} went live: {known}. {_reasoned(detail)}{kept}"
+        return f"{live} went live: {known}. {_reasoned(detail)}{_kept(detail)}"
     if event.kind == "reversal":
         return f"went back from {_named(detail.get('from'))} to {live}, by itself. {_reasoned(detail)}"
     if event.kind == "rollback":
@@ -129,6 +128,13 @@ def _what(detail: Mapping[str, Any]) -> str:
         if key in detail:
             return f"{name} {detail[key]}"
     return "something"
+
+
+def _kept(detail: Mapping[str, Any]) -> str:
+    share = detail.get("share")
+    if isinstance(share, float):
+        return f". It went {100 * share:.0f} % of the way from the factory head to what was learnt"
+    return ". The factory head goes on answering what looks like its own samples" if detail.get("anchored") else ""
 
 
 def _reasoned(detail: Mapping[str, Any]) -> str:

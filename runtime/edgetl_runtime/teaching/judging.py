@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgetl_runtime.bundle.members import HeadMember, SourceSamples
-from edgetl_runtime.guard import Guard, NearDuplicates, SourceCheck, Trial, Verdict, source_check, within_spread
+from edgetl_runtime.guard import (
+    Guard,
+    NearDuplicates,
+    NumberEvidence,
+    SourceCheck,
+    Trial,
+    Verdict,
+    source_check,
+    within_spread,
+)
 from edgetl_runtime.learner import Fitted
 from edgetl_runtime.store import Store
 from edgetl_runtime.teaching.lineage import Lineage
@@ -40,7 +49,7 @@ class Judge:
         # Of few heads: dropped together with the heads themselves.
         self._on_source: Dict[int, Tuple[Fitted, Losses]] = {}
         self._previous: Tuple[int, Optional[Fitted]] = (0, None)
-        self._seen: Optional[NearDuplicates] = None
+        self._seen: Optional[Union[NearDuplicates, NumberEvidence]] = None
 
     @property
     def judges(self) -> bool:
@@ -83,13 +92,13 @@ class Judge:
         before = self._before()
         previous = None if before is None else before.losses(features, labels)
         said = [None] * len(labels) if self._numbers else self._lineage.factory.fitted.head.predict(features).tolist()
-        near = self._near().add(features)
+        weights = self._weights(features)
         return [
             Trial(
                 None if self._numbers else label, float(champion[i]), float(challenger[i]), float(factory[i]),
                 None if previous is None else float(previous[i]), said[i],
                 on_purpose=on_purpose, known=self._numbers or label in known, source=source,
-                weight=0.0 if near[i] else 1.0,
+                weight=float(weights[i]),
             )
             for i, label in enumerate(labels)
         ]  # fmt: skip
@@ -121,13 +130,16 @@ class Judge:
         except (TypeError, ValueError) as error:
             logger.warning("state %s: a trial is not understood and does not count: %s", self._store.path, error)
 
-    def _near(self) -> NearDuplicates:
-        """What was judged lately, so that a scene that is shown again is no evidence again."""
+    def _weights(self, features: NDArray[np.float32]) -> Losses:
+        """What each sample (N) counts beside those judged lately: a scene that is shown again is no evidence again."""
         if self._seen is None:
-            self._seen = NearDuplicates(within_spread(self._member.source))
+            source = self._member.source
+            self._seen = NumberEvidence(source) if self._numbers else NearDuplicates(within_spread(source))
             for block in self._store.samples.load(since=self._store.samples.last_id() - _LATELY):
                 self._seen.add(block.features)
-        return self._seen
+        if isinstance(self._seen, NumberEvidence):
+            return self._seen.add(features)
+        return np.where(self._seen.add(features), 0.0, 1.0)
 
     def _new_guard(self) -> Guard:
         return Guard(self._policy, _MOST_VARIANCES if self._numbers else 1.0)

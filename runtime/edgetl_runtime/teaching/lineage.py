@@ -130,13 +130,14 @@ class Lineage:
         number, parent = self.pointer.newest + 1, self.pointer.active
         made = Generation(number, parent, "learnt", upto, samples, self._space, detail or {}, head=pack_fitted(fitted))
         pointer = Pointer(number, parent, number, self.pointer.starts, self._store.samples.last_id(), guard)
+        shared = {} if fitted.share is None else {"share": fitted.share}
         with self._store.change():
             self._store.generations.add(made)
             self._store.generations.point(pointer)
             self._store.generations.trim(KEPT_GENERATIONS, pointer)
             self._store.facts.log(
                 number, "promote",
-                {"from": parent, "samples": samples, "anchored": fitted.anchored, **(detail or {})},
+                {"from": parent, "samples": samples, "anchored": fitted.anchored, **shared, **(detail or {})},
             )  # fmt: skip
         self.pointer, self.live, self.recovered = pointer, Live(fitted, number, upto, samples), None
 
