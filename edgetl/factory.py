@@ -87,7 +87,7 @@ def make_head_member(
     """Fit that head on the training part; the held-out part, which may be empty, only calibrates it.
 
     Class vectors are added to the sums, spread as the classes of the training part are about their means; where that
-    is not `labelled`, they are all there is, spread as all of it is.
+    is not `labelled`, they are all there is, spread as all of its features are.
 
     `options` are those of the head. `ridge_rp` also takes those of its random layer: `size_bytes`, 8 MiB by default,
     from which the width M follows (8 M^2 + 4 D M on the device; 4 M^2 in the bundle), or `width`, and `seed`.
@@ -102,7 +102,7 @@ def make_head_member(
     if labelled:
         source.add(training.features, training.labels)
     if named is not None:
-        add_class_vectors(source, named, _spread(source, training.features))
+        add_class_vectors(source, named, _spread(source, training.features, named))
     empty = Statistics(source.dim, shift=shift, feature_space=feature_space)
     projected, samples = None, None
     if HEADS[head].projected:
@@ -123,11 +123,22 @@ def make_head_member(
     return HeadMember(source, head, fitting, factory, projected, samples)
 
 
-def _spread(source: Statistics, features: np.ndarray) -> float:
-    """Mean variance of a feature within a class, as far as the sums know, else of all the features."""
-    within = float(np.trace(source.within_scatter())) / (source.dim * source.count) if source.count else 0.0
-    alike = float(features.var(axis=0, dtype=np.float64).mean())
-    return within if within > 1e-9 * alike else alike if alike > 0 else 1.0
+def _spread(source: Statistics, features: np.ndarray, named: ClassVectors) -> float:
+    """Variance of a feature along the lines between the class vectors: within classes, as far as the sums know, else
+    of all the features. Off these lines, where most of the D directions are, features hardly vary.
+    """
+    between = named.vectors - named.vectors.mean(axis=0, dtype=np.float64)
+    norm = float((between**2).sum())
+    if source.count:
+        covariance = source.within_scatter() / source.count
+        along = float(((between @ covariance) * between).sum())
+        plain = float(np.trace(covariance)) / source.dim
+    else:
+        centred = features - features.mean(axis=0, dtype=np.float64)
+        along = float(((centred @ between.T) ** 2).sum()) / max(1, len(features))
+        plain = float((centred**2).mean()) if len(features) else 0.0
+    variance = along / norm if norm > 0 else plain
+    return variance if variance > 0 else 1.0
 
 
 def _drawn(training: ExtractedPart, size_bytes: int, shift: np.ndarray) -> Reservoir:
