@@ -13,7 +13,13 @@ from edgetl_runtime.heads import HEADS
 from edgetl_runtime.types import Output
 
 from edgetl.build_page import build_page
-from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, add_split_argument
+from edgetl.cli.backbone import (
+    add_backbone_arguments,
+    add_network_arguments,
+    add_split_argument,
+    opened_backbone,
+)
+from edgetl.cli.naming import add_naming_arguments, naming_of
 from edgetl.cli.progress import shown_progress
 from edgetl.cli.windows import add_window_arguments, opened_network_and_data
 from edgetl.pack import BuildResult, build
@@ -25,7 +31,8 @@ __all__ = ["EXAMPLE", "add_arguments", "run", "write_report"]
 EXAMPLE = (
     "edgetl build --backbone torchvision/mobilenet_v2 --weights mobilenet_v2.safetensors"
     " --data photos/ --out birds.edgetl\n"
-    "  edgetl build --backbone edgetl/conv1d-s --data motion.csv --window 50 --rate-hz 50 --out motion.edgetl"
+    "  edgetl build --backbone edgetl/conv1d-s --data motion.csv --window 50 --rate-hz 50 --out motion.edgetl\n"
+    "  edgetl build --backbone text:minilm/ --class-names intents.txt --out intents.edgetl"
 )
 
 
@@ -33,8 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
     add_backbone_arguments(parser)
     parser.add_argument(
-        "--data", required=True, metavar="FOLDER",
-        help="a folder of images with a folder a class, or a CSV; for recordings see --window",
+        "--data", metavar="FOLDER",
+        help="a folder of images, or of .txt files, with a folder a class; or a CSV of path,label or of text,label; for"
+        " recordings see --window, without labelled data --class-names",
     )  # fmt: skip
     parser.add_argument(
         "--targets", type=_outputs, metavar="NAME[:LOW:HIGH[:UNIT]],...",
@@ -92,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " them; the others need sums alone",
     )
     add_split_argument(parser)
+    add_naming_arguments(parser)
     add_window_arguments(parser)
     add_network_arguments(parser)
 
@@ -100,9 +109,9 @@ def run(args: argparse.Namespace) -> int:
     """Build, and print what was built."""
     from edgetl.tuning import finetune
 
-    source, samples = opened_network_and_data(args)
+    source, samples = opened_network_and_data(args) if args.data else (opened_backbone(args), None)
     with shown_progress() as progress:
-        if args.backbone.startswith("edgetl/") and args.weights is None:
+        if args.backbone.startswith("edgetl/") and args.weights is None and samples is not None:
             # Nobody pretrained these, and they are small. Persons are too few to spare some for choosing an epoch.
             source = finetune(source, samples, recipe="scratch", validation=0.0, seed=args.seed, progress=progress)
         result = build(
@@ -118,6 +127,7 @@ def run(args: argparse.Namespace) -> int:
             key=args.key,
             head=args.head,
             sequence=args.sequence,
+            **naming_of(args),
             progress=progress,
         )
     report = write_report(result)
