@@ -21,8 +21,8 @@ def add_backbone_arguments(parser: argparse.ArgumentParser, required: bool = Tru
     """One backbone and its weights."""
     parser.add_argument(
         "--backbone", required=required, metavar="NAME",
-        help="torchvision/<model>, timm/<model>, onnx:<file>, or for windows"
-        " of a time series edgetl/conv1d-s, edgetl/conv1d-m (any sensor), edgetl/logmel-s, edgetl/logmel-m (audio)",
+        help="torchvision/<model>, timm/<model>, onnx:<file>, text:<folder> (a sentence encoder with its"
+        " tokenizer.json), or for windows of a time series edgetl/conv1d-s, edgetl/conv1d-m (any sensor), edgetl/logmel-s, edgetl/logmel-m (audio)",
     )  # fmt: skip
     parser.add_argument(
         "--weights",
@@ -37,7 +37,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--output", metavar="TENSOR", help="the tensor that is the feature (onnx:)")
     network.add_argument("--mean", type=figures, metavar="M[,M,M]", help="subtracted from each pixel, 0..255")
     network.add_argument("--scale", type=figures, metavar="S[,S,S]", help="multiplied after that")
-    network.add_argument("--size", type=int, metavar="PIXELS", help="side of the input")
+    network.add_argument("--size", type=int, metavar="PIXELS", help="side of the input; of a text, tokens")
     network.add_argument(
         "--resize", type=resize_of, metavar="PIXELS", help="shorter side before the centre crop, or stretch"
     )
@@ -69,7 +69,7 @@ def opened_backbone(args: argparse.Namespace, windows: Dataset | None = None) ->
         data=windows,
         turn=getattr(args, "turn", None),
     )
-    if args.weights is None and not args.backbone.startswith(("onnx:", "edgetl/")):
+    if args.weights is None and not args.backbone.startswith(("onnx:", "text:", "edgetl/")):
         logger.warning("no --weights: %s has random ones, which only serves to try things out", args.backbone)
     return source
 
