@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgetl.backbones import extractor
+    from edgetl.build_report import write_report
     from edgetl.choosing import choose
     from edgetl.data import Dataset, dataset
     from edgetl.features import Extractor
@@ -25,7 +26,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BuildResult", "Dataset", "Extractor", "Project", "build", "choose", "dataset", "extractor", "finetune",
-    "init_project", "read_project",
+    "init_project", "read_project", "write_report",
 ]  # fmt: skip
 
 # Loaded when first asked for, so that `edgetl --help` is instant.
@@ -39,6 +40,7 @@ _HOMES = {
     "dataset": "data",
     "extractor": "backbones",
     "finetune": "tuning",
+    "write_report": "build_report",
     "init_project": "project",
     "read_project": "project",
 }

@@ -10,6 +10,7 @@ from edgetl_runtime.bundle import EngineChoice
 from edgetl_runtime.types import Output
 from numpy.typing import NDArray
 
+from edgetl.answers import Answers, NumberAnswers
 from edgetl.numbers import OutputError
 from edgetl.parity import Parity
 from edgetl.plans import Verdict
@@ -69,6 +70,8 @@ class BuildResult:
     `source_features` counts the source samples whose features the head carries, for a head refitted from those.
     `variants`, `plans` and `verdicts` are of a build for devices: what was tried, what each device is told to try,
     and what came of each of its profile's wishes; they were judged by `limits`.
+    `answers` is what the head says of each held-out sample. The oracle is the same head, fitted on the held-out samples
+    too: `oracle_accuracy`, or of each number `oracle_rmse`; None and () for heads refitted from stored samples.
     """
 
     path: Path
@@ -95,6 +98,9 @@ class BuildResult:
     plans: dict[str, tuple[EngineChoice, ...]] | None = None
     verdicts: tuple[Verdict, ...] = ()
     limits: Limits | None = None
+    answers: Answers | NumberAnswers | None = None
+    oracle_accuracy: float | None = None
+    oracle_rmse: tuple[float, ...] = ()
 
     @property
     def caution(self) -> str:

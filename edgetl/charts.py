@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Bar", "Bars", "Heatmap", "LineChart", "Point", "Scatter", "Series", "nice_ticks"]
+__all__ = ["Bar", "Bars", "LineChart", "Point", "Scatter", "Series", "drawing", "lettered", "nice_ticks"]
 
 # Letters of these classes are 13 units high; their mean width is a little under 7.
 _LETTER = 6.9
@@ -117,7 +117,7 @@ class LineChart:
                     f'<text class="name" x="{edge + 18:.1f}" y="{y + 4.5:.1f}">'
                     f'<tspan class="value">{self._value(s.points[-1][1])}</tspan>  {escape(s.label)}</text>'
                 )
-        return _svg(width, height, self.caption, parts)
+        return drawing(width, height, self.caption, parts)
 
 
 @dataclass(frozen=True)
@@ -171,10 +171,10 @@ class Scatter:
         for tick in ticks:
             y = at(0, tick)[1]
             parts.append(f'<line class="grid" x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-            parts.append(_text("tick", left - 8, y + 4.5, f"{tick:g}", "end"))
-        parts += [_text("tick", at(tick, ticks[0])[0], height - bottom + 20, f"{tick:g}") for tick in x_ticks]
-        parts.append(_text("axis", (left + width - right) / 2, height - 6, self.x_label))
-        parts.append(_text("axis", 4, 13, self.y_label, "start"))
+            parts.append(lettered("tick", left - 8, y + 4.5, f"{tick:g}", "end"))
+        parts += [lettered("tick", at(tick, ticks[0])[0], height - bottom + 20, f"{tick:g}") for tick in x_ticks]
+        parts.append(lettered("axis", (left + width - right) / 2, height - 6, self.x_label))
+        parts.append(lettered("axis", 4, 13, self.y_label, "start"))
         for number, point in enumerate(self.points, 1):
             kind = kinds.index(point.kind)
             (x, y), low, high = at(point.x, point.y), at(0, point.interval[0])[1], at(0, point.interval[1])[1]
@@ -183,67 +183,8 @@ class Scatter:
                 f'<g><path class="leader s{kind % 6}" d="M{x:.1f} {low:.1f}V{high:.1f}"/>{_mark(kind, x, y)}'
                 f"<title>{escape(said)}</title></g>"
             )
-            parts.append(_text("name", x + 8, y + 5, str(number), "start"))
-        return _svg(width, height, self.caption, parts)
-
-
-@dataclass(frozen=True)
-class Heatmap:
-    """Confusion matrix: `counts` (K, K), row = truth, column = what was said; each row is shaded by its share.
-
-    Up to 20 classes every count is written; beyond, only shades, and names where there is room (K <= 60).
-    """
-
-    caption: str
-    classes: Sequence[str]
-    counts: Sequence[Sequence[int]]
-    row_label: str = "truth"
-    column_label: str = "said"
-
-    def html(self) -> str:
-        """The matrix as one drawing."""
-        count = len(self.classes)
-        names = _short(self.classes)
-        named = count <= 60
-        size = 460.0
-        cell = size / max(count, 1)
-        # The style sheet enlarges these letters on narrow pages: room for 18 units is kept.
-        letter = min(13.0, cell * 0.9) if count > 20 else 18.0
-        left = 32 + max(map(len, names), default=0) * letter * 0.56 if named else 26.0
-        upright = all(len(name) * letter * 0.6 < cell for name in names)
-        top = 46.0 if upright or not named else left
-        parts = [
-            _text("axis", left + size / 2, 14, self.column_label),
-            _text("axis", 14, top + size / 2, self.row_label, upwards=True),
-            f'<rect class="frame" x="{left:.1f}" y="{top:.1f}" width="{size:.0f}" height="{size:.0f}"/>',
-        ]
-        for i, row in enumerate(self.counts):
-            x, y = left + (i + 0.5) * cell, top + (i + 0.5) * cell
-            if named:
-                style = f"font-size:{letter:.1f}px" if count > 20 else ""
-                parts.append(_text("tick", left - 7, y + 5, names[i], "end", style))
-                parts.append(
-                    _text("tick", x, top - 8, names[i], style=style)
-                    if upright
-                    else _text("tick", x + letter * 0.35, top - 7, names[i], "start", style, upwards=True)
-                )
-            total = sum(row)
-            for j, number in enumerate(row):
-                if not number:
-                    continue
-                share = number / total
-                corner = f'x="{left + j * cell + 0.5:.1f}" y="{y - cell / 2 + 0.5:.1f}"'
-                said = f"{self.classes[i]}: {number} of {total} said to be {self.classes[j]}"
-                parts.append(
-                    f'<rect class="{"right" if i == j else "wrong"}" {corner} width="{cell - 1:.1f}"'
-                    f' height="{cell - 1:.1f}" fill-opacity="{0.1 + 0.9 * math.sqrt(share):.2f}">'
-                    f"<title>{escape(said)}</title></rect>"
-                )
-                if count <= 20:
-                    kind = "cell heavy" if share > 0.25 else "cell"
-                    parts.append(_text(kind, left + (j + 0.5) * cell, y + 5, str(number)))
-        drawing = _svg(round(left + size + 2), round(top + size + 2), self.caption, parts)
-        return f'<figure class="matrix">{drawing}<figcaption>{escape(self.caption)}</figcaption></figure>'
+            parts.append(lettered("name", x + 8, y + 5, str(number), "start"))
+        return drawing(width, height, self.caption, parts)
 
 
 @dataclass(frozen=True)
@@ -298,21 +239,16 @@ def _apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list
     return placed
 
 
-def _short(names: Sequence[str]) -> list[str]:
-    """Names that fit beside a matrix: the last part of a path where that tells them apart, and its end."""
-    last = [name.rpartition("/")[2] for name in names]
-    chosen = last if len(set(last)) == len(names) else list(names)
-    return [name if len(name) <= 18 else "..." + name[-16:] for name in chosen]
-
-
-def _svg(width: int, height: int, caption: str, parts: Sequence[str]) -> str:
+def drawing(width: int, height: int, caption: str, parts: Sequence[str]) -> str:
+    """One SVG of these parts, in units of its own, as wide as the page lets it."""
     box = f'viewBox="0 0 {width} {height}"'
     return f'<svg {box} role="img" aria-label="{escape(caption)}">{"".join(parts)}</svg>'
 
 
-def _text(
+def lettered(
     kind: str, x: float, y: float, text: str, anchor: str = "middle", style: str = "", upwards: bool = False
 ) -> str:
+    """Text at a place of a drawing; `kind` is its class in the style sheet."""
     place = f'transform="translate({x:.1f} {y:.1f}) rotate(-90)"' if upwards else f'x="{x:.1f}" y="{y:.1f}"'
     styled = f' style="{style}"' if style else ""
     return f'<text class="{kind}" {place} text-anchor="{anchor}"{styled}>{escape(text)}</text>'

@@ -35,7 +35,8 @@ class ExtractedPart:
 
     Some samples, spread over the part, are kept for checks: at most 64 as `frames`, raw, and those of `rows` as
     `tensors`, what the graph was given.
-    Where samples have numbers, their labels are the texts of these, as a device stores them.
+    Where samples have numbers, their labels are the texts of these, as a device stores them. `indices` (N) name the
+    samples to the reader of the dataset; [] where that is not known.
     """
 
     features: NDArray[np.float32]
@@ -44,6 +45,7 @@ class ExtractedPart:
     frames: list[NDArray[Any]]
     rejected: int
     rows: list[int] = field(default_factory=list)
+    indices: list[int] = field(default_factory=list)
 
     def targets(self, count: int) -> NDArray[np.float64]:
         """The numbers (N, Q = `count`) that the labels are the texts of; raises LabelError."""
@@ -70,8 +72,10 @@ def extract(
     # Spread over the part, so that parity and golden samples are not all of the first class.
     every, every_frame = max(1, len(part) // max(keep, 1)), max(1, len(part) // KEPT_SAMPLES)
     rows: list[int] = []
-    rejected, numbers = 0, hasattr(part, "outputs")
+    places: list[int] = []
+    rejected, read, numbers = 0, 0, hasattr(part, "outputs")
     for number, (sample, label) in enumerate(part):
+        read += 1
         try:
             tensor = preprocess.apply(sample)
         except SampleError as error:
@@ -80,6 +84,7 @@ def extract(
             continue
         features.append(run_engine(engine, tensor))
         labels.append(str(label) if numbers else plain_text(str(label)))
+        places.append(number)
         row = len(features) - 1
         if row % every == 0 and len(tensors) < keep:
             tensors.append(tensor)
@@ -91,7 +96,9 @@ def extract(
     if not np.isfinite(stacked).all():
         bad = int((~np.isfinite(stacked)).any(axis=1).sum())
         raise ParityError(f"the extractor gives NaN or infinite features for {bad} of {len(stacked)} samples")
-    return ExtractedPart(stacked, labels, tensors, frames, rejected, rows)
+    readable = [index for index in part.indices if index not in part.unreadable]
+    indices = [readable[place] for place in places] if len(readable) == read else []
+    return ExtractedPart(stacked, labels, tensors, frames, rejected, rows, indices)
 
 
 def spread(items: Sequence[Any], most: int = KEPT_SAMPLES) -> list[Any]:

@@ -26,6 +26,7 @@ from edgetl_runtime.labels import plain_text
 from edgetl_runtime.preprocess import TextPreprocess
 from numpy.typing import NDArray
 
+from edgetl.answers import answers_of
 from edgetl.build_result import BuildResult
 from edgetl.class_vectors import WEIGHT, Given, Names, named_classes, unlabelled
 from edgetl.errors import DatasetError, ParityError, QuantizeError
@@ -33,6 +34,7 @@ from edgetl.extraction import KEPT_SAMPLES, ExtractedPart, extract, run_engine, 
 from edgetl.factory import check_head, check_target_head, make_head_member, make_target_member
 from edgetl.golden import choose_golden, guard_set
 from edgetl.numbers import OutputError, answers_agreed, output_errors
+from edgetl.oracle import oracle_of
 from edgetl.parity import Parity, compare
 from edgetl.plans import plans_of, wishes
 from edgetl.profiles import load_profile
@@ -193,6 +195,7 @@ def build(
     measured: tuple[OutputError, ...] = ()
     if isinstance(member.factory, TargetHead):
         measured = output_errors(member.factory, outputs, training, held_out)
+    oracle = oracle_of(fit, head, training, held_out, classes)
     held_out_accuracy = float(np.trace(confusion) / confusion.sum()) if confusion.sum() else None
     plans = plans_of(made.verdicts) if wished else {}
     manifest = Manifest(
@@ -251,6 +254,9 @@ def build(
         plans=plans,
         verdicts=made.verdicts,
         limits=limits if wished else None,
+        answers=answers_of(member.factory, held_out, classes),
+        oracle_accuracy=oracle.accuracy,
+        oracle_rmse=oracle.rmse,
     )
 
 

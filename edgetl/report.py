@@ -14,7 +14,10 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["Columns", "Figure", "KeyFigures", "Part", "Picture", "Pictures", "Section", "Table", "Text", "page"]
+__all__ = [
+    "Code", "Columns", "Figure", "Folded", "KeyFigures", "Part", "Picture", "Pictures", "Remark", "Remarks", "Section",
+    "Table", "Text", "page",
+]  # fmt: skip
 
 
 class Part(Protocol):
@@ -26,6 +29,8 @@ class Part(Protocol):
 
 # A figure, with its error or its unit.
 _NUMBER = re.compile(r"([+-]?[\d,.]+(e[+-]\d+)?( ± [\d.]+)?( ?(%|ms|s|MB|kB|dB))?|nan|)")
+
+_HASH = re.compile(r"(sha256:)?[0-9a-f]{32,}")
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ class Section:
     def html(self) -> str:
         """The section as HTML."""
         lead = f'<p class="lead">{escape(self.lead)}</p>' if self.lead else ""
-        return f"<section><h2>{escape(self.title)}</h2>{lead}{''.join(p.html() for p in self.parts)}</section>"
+        inside = "".join(part.html() for part in self.parts)
+        return f'<section id="{_anchor(self.title)}"><h2>{escape(self.title)}</h2>{lead}{inside}</section>'
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,8 @@ class Table:
 
         def cell(tag: str, i: int, value: str | float | int) -> str:
             text = f"{value:.{self.digits}f}" if isinstance(value, float) else str(value)
-            return f"<{tag}{' class=n' if right[i] else ''}>{escape(text)}</{tag}>"
+            kind = " class=n" if right[i] else " class=hash" if _HASH.fullmatch(text) else ""
+            return f"<{tag}{kind}>{escape(text)}</{tag}>"
 
         head = "".join(cell("th", i, name) for i, name in enumerate(self.columns))
         body = "".join(
@@ -114,6 +121,60 @@ class Table:
             f'<figure><div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
             f"<figcaption>{escape(self.caption)}</figcaption></figure>"
         )
+
+
+@dataclass(frozen=True)
+class Remark:
+    """One thing to know, in words: `severity` is "fault", "warning", "note" or "good"; `advice` what to do, or ""."""
+
+    kind: str
+    severity: str
+    summary: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Remarks:
+    """Remarks one below the other."""
+
+    remarks: Sequence[Remark]
+
+    def html(self) -> str:
+        """A list; what is bad is marked by colour and by its word."""
+        items = "".join(
+            f'<li class="{one.severity}"><b>{escape(one.kind)}</b>'
+            + (f" <em>{one.severity}</em>" if one.severity != "good" else "")
+            + f"<span>{escape(one.summary)}</span>"
+            + (f"<i>{escape(one.advice)}</i>" if one.advice else "") + "</li>"
+            for one in self.remarks
+        )
+        return f'<ul class="findings">{items}</ul>'
+
+
+@dataclass(frozen=True)
+class Code:
+    """Lines to type, or plain text that keeps its lines."""
+
+    caption: str
+    lines: Sequence[str]
+
+    def html(self) -> str:
+        """Text of fixed width; a long line scrolls in its own box."""
+        text = escape("\n".join(self.lines))
+        return f'<figure><pre class="scroll">{text}</pre><figcaption>{escape(self.caption)}</figcaption></figure>'
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Parts that are shown when their title is clicked."""
+
+    title: str
+    parts: Sequence[Part]
+
+    def html(self) -> str:
+        """Folded, without a script."""
+        inside = "".join(part.html() for part in self.parts)
+        return f"<details><summary>{escape(self.title)}</summary>{inside}</details>"
 
 
 @dataclass(frozen=True)
@@ -153,17 +214,29 @@ class Columns:
         return f'<div class="columns">{"".join(f"<div>{p.html()}</div>" for p in self.parts)}</div>'
 
 
-def page(title: str, lead: str, sections: Sequence[Section], footer: str = "") -> str:
-    """The whole page as one text, to be written in UTF-8. All texts are plain and are escaped here."""
+def page(title: str, lead: str, sections: Sequence[Section], footer: str = "", contents: bool = False) -> str:
+    """The whole page as one text, to be written in UTF-8. All texts are plain and are escaped here.
+
+    `contents` puts the titles of the sections on top, to jump to.
+    """
     style = files("edgetl").joinpath("report.css").read_text(encoding="utf-8")
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(title)}</title><style>{style}</style></head><body><main>"
-        f"<header><h1>{escape(title)}</h1><p>{escape(lead)}</p></header>"
+        f"<header><h1>{escape(title)}</h1><p>{escape(lead)}</p>{_contents(sections) if contents else ''}</header>"
         f"{''.join(section.html() for section in sections)}<footer>{escape(footer)}</footer></main></body></html>\n"
     )
+
+
+def _contents(sections: Sequence[Section]) -> str:
+    links = (f'<a href="#{_anchor(section.title)}">{escape(section.title)}</a>' for section in sections)
+    return f"<nav>{''.join(links)}</nav>"
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def _png(pixels: NDArray[Any]) -> str:

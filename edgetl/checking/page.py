@@ -2,65 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 from edgetl_runtime.errors import SourceError
-from PIL import Image
 
 from edgetl.charts import Bar, Bars
 from edgetl.checking.facts import Facts, Sample
-from edgetl.checking.result import CheckResult, Finding
+from edgetl.checking.result import CheckResult
 from edgetl.checking.signatures import is_frame
-from edgetl.report import Figure, KeyFigures, Part, Section, Table, Text, page
+from edgetl.pictures import ContactSheet, Tile, jpeg
+from edgetl.report import Figure, KeyFigures, Part, Remark, Remarks, Section, Table, Text, page
 
-__all__ = ["ContactSheet", "FindingList", "Tile", "check_page"]
+__all__ = ["check_page"]
 
-_SIDE = 120
 _MOST_SUSPECTS, _MOST_GROUPS, _MOST_IN_GROUP, _MOST_ROWS, _MOST_BARS = 96, 32, 6, 60, 60
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One picture of a contact sheet: a JPEG ("" where there is none), what it says above and below."""
-
-    jpeg: str
-    title: str
-    lines: Sequence[str]
-
-
-@dataclass(frozen=True)
-class ContactSheet:
-    """Pictures in rows that reflow, each with its words; `rows` keep together what belongs together."""
-
-    caption: str
-    rows: Sequence[Sequence[Tile]]
-
-    def html(self) -> str:
-        """The sheet; pictures are JPEGs inside the page."""
-        body = "".join(f'<ul class="sheet">{"".join(_tile(tile) for tile in row)}</ul>' for row in self.rows)
-        return f"<figure>{body}<figcaption>{escape(self.caption)}</figcaption></figure>"
-
-
-@dataclass(frozen=True)
-class FindingList:
-    """Findings in words, each with what to do."""
-
-    findings: Sequence[Finding]
-
-    def html(self) -> str:
-        """A list; what is bad is marked by colour and by its word."""
-        items = "".join(
-            f'<li class="{one.severity}"><b>{escape(one.kind)}</b> <em>{one.severity}</em>'
-            f"<span>{escape(one.summary)}</span>" + (f"<i>{escape(one.advice)}</i>" if one.advice else "") + "</li>"
-            for one in self.findings
-        )
-        return f'<ul class="findings">{items}</ul>'
 
 
 def check_page(result: CheckResult) -> str:
@@ -83,7 +40,8 @@ def _overview(result: CheckResult) -> Section:
         Figure("warnings", str(kinds["warning"]), "that may"),
         *(Figure(name, f"{count:,}", "samples") for name, count in result.splits.items()),
     ]
-    return Section("Findings", "", [KeyFigures(figures), FindingList(result.findings)])
+    remarks = [Remark(one.kind, one.severity, one.summary, one.advice) for one in result.findings]
+    return Section("Findings", "", [KeyFigures(figures), Remarks(remarks)])
 
 
 def _suspects(result: CheckResult) -> Iterator[Section]:
@@ -190,25 +148,13 @@ def _unreadable(result: CheckResult) -> Iterator[Section]:
         yield Section("Files that cannot be read", "", [table])
 
 
-def _tile(tile: Tile) -> str:
-    picture = f'<img alt="" width="{_SIDE}" height="{_SIDE}" src="{tile.jpeg}">' if tile.jpeg else ""
-    lines = "".join(f"<span>{escape(line)}</span>" for line in tile.lines if line)
-    return f"<li>{picture}<b>{escape(tile.title)}</b>{lines}</li>"
-
-
 def _jpeg(facts: Facts, sample: Sample) -> str:
     """The sample as a small JPEG, "" where it is no picture."""
     try:
         frame = facts.read(sample.row)
     except SourceError:
         return ""
-    if not is_frame(frame):
-        return ""
-    image = Image.fromarray(frame[:, :, 0] if frame.ndim == 3 and frame.shape[2] == 1 else frame)
-    image.thumbnail((_SIDE, _SIDE))
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return jpeg(frame) if is_frame(frame) else ""
 
 
 def _short(name: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgetl.bench import likely_share
 from edgetl.charts import Point, Scatter
 from edgetl.choosing.ranking import Candidate, Ranking
 from edgetl.report import Part, Section, Table, Text, page
 
-__all__ = ["choice_page"]
+__all__ = ["choice_page", "ranking_table"]
 
 
 def choice_page(ranking: Ranking) -> str:
@@ -25,14 +27,12 @@ def choice_page(ranking: Ranking) -> str:
         "thread of this machine. The strokes are 95 % intervals."
     )
     chart: list[Part] = [Scatter(caption, "latency, ms", measure, points, " ms", "" if ranking.numbers else " %")]
-    columns = ["backbone", "D", "input", "leave-one-out %", "LogME", "H-score", "gap", "ms", "graph MB", "peak MB"]
-    columns += [f"fits {device}" for device, _ in judged[0][1].fits]
     sections = [
         Section("Accuracy against latency", "Up and to the left is better.", chart),
         Section(
             "Every figure",
             "Ranked by leave-one-out. Gap: how far this data is from what the network saw in training, in nats.",
-            [Table("Backbones", columns, [_row(title, one) for title, one in judged])],
+            [ranking_table(ranking, "Backbones")],
         ),
     ]
     if failed := [f"{title}: {one.error}" for title, one in named if one.error]:
@@ -41,6 +41,14 @@ def choice_page(ranking: Ranking) -> str:
         f"Which backbone for {ranking.dataset}", f"{len(judged)} backbones, {ranking.samples} samples.", sections,
         "Memory and latency are of this machine; boards are judged by the memory budget of their profile alone.",
     )  # fmt: skip
+
+
+def ranking_table(ranking: Ranking, caption: str, strong: Sequence[int] = ()) -> Table:
+    """Every figure of every backbone that could be judged, the best first; `strong` are places set in bold."""
+    judged = [(title, one) for title, one in zip(ranking.titles, ranking.candidates, strict=True) if not one.error]
+    columns = ["backbone", "D", "input", "leave-one-out %", "LogME", "H-score", "gap", "ms", "graph MB", "peak MB"]
+    columns += [f"fits {device}" for device, _ in (judged[0][1].fits if judged else ())]
+    return Table(caption, columns, [_row(title, one) for title, one in judged], strong=strong)
 
 
 def _row(title: str, one: Candidate) -> list[str | float | int]:

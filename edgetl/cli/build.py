@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
-from pathlib import Path
+import shlex
+import sys
+from dataclasses import asdict, replace
 from typing import Any
 
-from edgetl_runtime.errors import SourceError
 from edgetl_runtime.heads import HEADS
 from edgetl_runtime.types import Output
 
-from edgetl.build_page import build_page
+from edgetl.build_report import write_report
 from edgetl.cli.backbone import (
     add_backbone_arguments,
     add_network_arguments,
@@ -26,7 +26,7 @@ from edgetl.pack import BuildResult, build
 from edgetl.project import parse_output
 from edgetl.quantize.fidelity import Limits
 
-__all__ = ["EXAMPLE", "add_arguments", "run", "write_report"]
+__all__ = ["EXAMPLE", "add_arguments", "run"]
 
 EXAMPLE = (
     "edgetl build --backbone torchvision/mobilenet_v2 --weights mobilenet_v2.safetensors"
@@ -84,6 +84,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="EPOCHS",
         help="tune the network to be quantized, where quantizing it misses these limits (default 0)",
     )
+    parser.add_argument(
+        "--choice", metavar="FILE", help="what edgetl choose --json printed: the page then says why this backbone"
+    )
     parser.add_argument("--key", metavar="FILE", help="private key to sign with (see edgetl keygen)")
     parser.add_argument(
         "--sequence", type=int, default=1, metavar="N", help="release number, to rise with every release"
@@ -107,13 +110,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Build, and print what was built."""
-    from edgetl.tuning import finetune
+    from edgetl.reporting.records import read_choice, tuning_beside
+    from edgetl.tuning import tune
+    from edgetl.tuning.record import record_of
 
+    ranking = None if args.choice is None else read_choice(args.choice)
+    tuning = tuning_beside(args.weights)
     source, samples = opened_network_and_data(args) if args.data else (opened_backbone(args), None)
     with shown_progress() as progress:
         if args.backbone.startswith("edgetl/") and args.weights is None and samples is not None:
             # Nobody pretrained these, and they are small. Persons are too few to spare some for choosing an epoch.
-            source = finetune(source, samples, recipe="scratch", validation=0.0, seed=args.seed, progress=progress)
+            tuned = tune(source, samples, recipe="scratch", validation=0.0, seed=args.seed, progress=progress)
+            source, tuning = tuned.extractor, record_of(tuned)
         result = build(
             source,
             samples,
@@ -130,21 +138,14 @@ def run(args: argparse.Namespace) -> int:
             **naming_of(args),
             progress=progress,
         )
-    report = write_report(result)
+        report = write_report(
+            result, samples, tuning=tuning, ranking=ranking, commands=[shlex.join(["edgetl", *sys.argv[1:]])],
+            progress=progress,
+        )  # fmt: skip
     print(
         json.dumps({**_plain(result), "report": str(report)}) if args.json else f"{_text(result)}\n  report: {report}"
     )
     return 0
-
-
-def write_report(result: BuildResult) -> Path:
-    """The page of the build, beside the bundle."""
-    report = result.path.with_suffix(".html")
-    try:
-        report.write_text(build_page(result), encoding="utf-8")
-    except OSError as error:
-        raise SourceError(f"the bundle is written, its report {report} is not: {error.strerror or error}") from error
-    return report
 
 
 def _text(result: BuildResult) -> str:
@@ -218,4 +219,6 @@ def _outputs(text: str) -> list[Output]:
 
 
 def _plain(result: BuildResult) -> dict[str, Any]:
-    return {**asdict(result), "path": str(result.path), "confusion": result.confusion.tolist()}
+    plain = asdict(replace(result, answers=None))
+    del plain["answers"]
+    return {**plain, "path": str(result.path), "confusion": result.confusion.tolist()}

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgetl.charts import Bar, Bars, Heatmap, LineChart, Series
+from edgetl.charts import Bar, Bars, LineChart, Series
 from edgetl.demo.domains import CLASSES, PREPROCESS, SHOTS, Domains
 from edgetl.demo.results import STEPS, DemoResult, SeedResult
+from edgetl.matrix import Heatmap
 from edgetl.report import Columns, Figure, KeyFigures, Part, Picture, Pictures, Section, Table, Text, page
 
 __all__ = ["demo_page"]

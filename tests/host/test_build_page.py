@@ -27,7 +27,7 @@ def test_page_shows_accuracy_beside_its_baseline_and_names_what_errs() -> None:
     text = build_page(result(np.array([[4, 0, 0], [2, 2, 0], [0, 0, 0]])))
     assert "75.0 %" in text and "always the commonest class: 50.0 %" in text
     assert "2 skipped: 2 damaged" in text
-    assert "1 more classes without an error" in text
+    assert "1 of 2 classes without an error in recall" in text and "precision %" in text
 
 
 def test_page_escapes_what_comes_from_outside_and_loads_nothing() -> None:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgetl.charts import Bar, Bars, Heatmap, LineChart, Series, nice_ticks
+from edgetl.charts import Bar, Bars, LineChart, Series, nice_ticks
+from edgetl.matrix import Heatmap
 from edgetl.report import Columns, Figure, KeyFigures, Picture, Pictures, Section, Table, Text, page
 
 EVIL = '<script>alert("1 & 2")</script>'

@@ -1,0 +1,141 @@
+"""Samples to look at: pictures as small JPEGs, windows of a time series as traces, in rows that reflow."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+__all__ = ["ContactSheet", "Pairs", "Strip", "Strips", "Tile", "jpeg", "shown", "traces"]
+
+_SIDE = 120
+_COLUMNS = 120
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture of a contact sheet: a JPEG or a drawing ("" where there is none), its title and what stands below.
+
+    `beside` is a second picture for `Pairs`.
+    """
+
+    image: str
+    title: str
+    lines: Sequence[str]
+    beside: str = ""
+
+
+@dataclass(frozen=True)
+class ContactSheet:
+    """Pictures in rows that reflow, each with its words; `rows` keep together what belongs together."""
+
+    caption: str
+    rows: Sequence[Sequence[Tile]]
+
+    def html(self) -> str:
+        """The sheet; pictures are JPEGs inside the page."""
+        body = "".join(f'<ul class="sheet">{"".join(_tile(tile) for tile in row)}</ul>' for row in self.rows)
+        return f"<figure>{body}<figcaption>{escape(self.caption)}</figcaption></figure>"
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Tiles of two pictures each, as many a row as fit."""
+
+    caption: str
+    tiles: Sequence[Tile]
+
+    def html(self) -> str:
+        """One list; both pictures of a tile stay side by side."""
+        items = "".join(
+            f"<li><div>{_image(tile.image, 150)}{_image(tile.beside, 150)}</div><b>{escape(tile.title)}</b>"
+            f"{''.join(f'<span>{escape(line)}</span>' for line in tile.lines if line)}</li>"
+            for tile in self.tiles
+        )
+        return f'<figure><ul class="pairs">{items}</ul><figcaption>{escape(self.caption)}</figcaption></figure>'
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A name, what is said of it, and its pictures (JPEGs or drawings)."""
+
+    name: str
+    note: str
+    images: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Strips:
+    """A strip of small pictures for each of several names, side by side as many as fit."""
+
+    caption: str
+    strips: Sequence[Strip]
+
+    def html(self) -> str:
+        """One list; each strip keeps together."""
+        items = "".join(
+            f"<li><b>{escape(one.name)}</b> <em>{escape(one.note)}</em>"
+            f"<div>{''.join(_image(image, 64) for image in one.images)}</div></li>"
+            for one in self.strips
+        )
+        return f'<figure><ul class="strips">{items}</ul><figcaption>{escape(self.caption)}</figcaption></figure>'
+
+
+def jpeg(frame: NDArray[Any], side: int = _SIDE, quality: int = 80) -> str:
+    """A frame (H, W), (H, W, 1) or (H, W, 3) uint8 as a JPEG inside an address, at most `side` pixels long."""
+    image = Image.fromarray(frame[:, :, 0] if frame.ndim == 3 and frame.shape[2] == 1 else frame)
+    image.thumbnail((side, side))
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "JPEG", quality=quality)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def traces(window: NDArray[Any], shares: Sequence[float] = (), side: int = _SIDE) -> str:
+    """A window (T, C) as a drawing, a line a channel, all to one scale.
+
+    `shares` (0..1) shade as many stretches of equal length.
+    """
+    rows = np.asarray(window, np.float64).reshape(len(window), -1)
+    if len(rows) > 2 * _COLUMNS:  # the ends of each stretch, so that no peak is lost
+        whole = rows[: len(rows) // _COLUMNS * _COLUMNS].reshape(_COLUMNS, -1, rows.shape[1])
+        rows = np.stack([whole.min(axis=1), whole.max(axis=1)], axis=1).reshape(2 * _COLUMNS, -1)
+    low, high = float(rows.min()), float(rows.max())
+    y = side - 4 - (rows - low) / ((high - low) or 1.0) * (side - 8)
+    x = np.linspace(2, side - 2, len(rows))
+    parts = []
+    for place, share in enumerate(shares):
+        if share > 0.02:
+            wide = (side - 4) / len(shares)
+            box = f'x="{2 + place * wide:.1f}" y="0" width="{wide:.1f}" height="{side}"'
+            parts.append(f'<rect class="lit" {box} fill-opacity="{0.75 * share:.2f}"/>')
+    for channel in range(rows.shape[1]):
+        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y[:, channel], strict=True))
+        parts.append(f'<polyline class="trace s{channel % 6}" points="{points}"/>')
+    return f'<svg class="window" viewBox="0 0 {side} {side}" role="img" aria-label="a window">{"".join(parts)}</svg>'
+
+
+def shown(sample: NDArray[Any], side: int = _SIDE) -> str:
+    """A sample as a picture or as traces; "" where it is neither."""
+    if sample.dtype == np.uint8 and (sample.ndim == 2 or (sample.ndim == 3 and sample.shape[2] in (1, 3))):
+        return jpeg(sample, side)
+    if sample.dtype.kind == "f" and sample.ndim in (1, 2) and len(sample) > 1:
+        return traces(sample, side=side)
+    return ""
+
+
+def _tile(tile: Tile) -> str:
+    lines = "".join(f"<span>{escape(line)}</span>" for line in tile.lines if line)
+    return f"<li>{_image(tile.image, _SIDE)}<b>{escape(tile.title)}</b>{lines}</li>"
+
+
+def _image(image: str, side: int) -> str:
+    if not image or image.startswith("<svg"):
+        return image
+    return f'<img alt="" width="{side}" height="{side}" src="{image}">'
