@@ -208,7 +208,7 @@ def build(
         targets=targets,
         provenance={
             "extractor": {"name": source.name, **source.provenance},
-            "dataset": {"name": samples.name, "hash": samples.hash, "training": len(training.labels)},
+            "dataset": {"name": samples.name, "hash": samples.hash, "training": 0 if dataset is None else len(training.labels)},
             "parity": {"max_abs": parity.max_abs, "max_rel": parity.max_rel, "samples": parity.samples},
             "held_out_accuracy": held_out_accuracy,
             **({"named_classes": {"names": list(names), "weight": class_weight}} if names else {}),
@@ -230,7 +230,7 @@ def build(
         classes=classes,
         dim=source.dim,
         feature_space=space,
-        training_samples=len(training.labels),
+        training_samples=0 if dataset is None else len(training.labels),
         held_out_samples=len(held_out.labels),
         skipped=_skipped(samples, training.rejected + held_out.rejected),
         held_out_accuracy=held_out_accuracy,
