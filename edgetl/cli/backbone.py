@@ -22,7 +22,8 @@ def add_backbone_arguments(parser: argparse.ArgumentParser, required: bool = Tru
     parser.add_argument(
         "--backbone", required=required, metavar="NAME",
         help="torchvision/<model>, timm/<model>, onnx:<file>, text:<folder> (a sentence encoder with its"
-        " tokenizer.json), or for windows of a time series edgetl/conv1d-s, edgetl/conv1d-m (any sensor), edgetl/logmel-s, edgetl/logmel-m (audio)",
+        " tokenizer.json), or for windows of a time series edgetl/conv1d-s, edgetl/conv1d-m (any sensor),"
+        " edgetl/logmel-s, edgetl/logmel-m (audio)",
     )  # fmt: skip
     parser.add_argument(
         "--weights",
