@@ -190,7 +190,8 @@ class Guard:
             return f"the challenger is worse: {self._counted()}, {_sure(behind)}"
         text = f"not sure yet: {self._counted()}, {_sure(self._better.wealth(self._disputed()))}"
         if self._better.count and self._others() < self.policy.least_others:
-            text += "; samples of other classes are needed"
+            numbers = None in self._judged
+            text += f"; samples {'that lie apart' if numbers else 'of other classes'} are needed"
         for answer, label in self._answers.disputed():
             text += f"; samples labelled {label} look like {answer} to the factory head: check these labels"
         return text
