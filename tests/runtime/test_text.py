@@ -19,9 +19,12 @@ from edgetl_runtime.errors import (
     BundleFormatError,
     EngineUnavailableError,
     SampleError,
+    SourceError,
 )
+from edgetl_runtime.live.inputs import inputs_of
 from edgetl_runtime.opening import open_session
 from edgetl_runtime.preprocess import TextPreprocess, parse_preprocess
+from edgetl_runtime.sources import About
 from edgetl_runtime.text import MAX_TEXT_BYTES, check_tokenizer, checked_text, text_array, tokens_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -236,6 +239,11 @@ def test_what_was_said_is_stored_only_where_the_user_keeps_samples(kept: bool, b
         assert "raw" not in {name for (name,) in tables}
 
 
+def test_a_stream_of_frames_is_not_for_a_bundle_of_text() -> None:
+    with pytest.raises(SourceError, match="no text"):
+        inputs_of(About("camera", "frame"), texts.preprocess())
+
+
 def run(capsys: Any, *arguments: str) -> str:
     assert main(list(arguments)) == 0, capsys.readouterr().err
     return str(capsys.readouterr().out)
@@ -257,6 +265,7 @@ def test_the_commands_take_text(bundle: Path, tmp_path: Path, capsys: Any) -> No
     (folder / "a.txt").write_text("play the next song")
     checked = json.loads(run(capsys, "predict", str(tmp_path / "check"), "--check", "--json", *state))
     assert checked["texts"] == 1 and checked["accuracy"] == 1.0 and checked["predictions"][0]["truth"] == "music"
+    assert "near" in run(capsys, "explain", "--text", "louder music", *state)
     assert main(["learn", "--text", "louder", *state]) == 1 and "--label" in capsys.readouterr().err
     assert main(["predict", *state]) == 1 and "--text" in capsys.readouterr().err
     assert main(["predict", "nowhere.png", *state]) == 1 and "text" in capsys.readouterr().err

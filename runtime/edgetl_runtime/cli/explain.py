@@ -6,11 +6,11 @@ import argparse
 import json
 import logging
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterable, List, Tuple
 
 from edgetl_runtime.cli.images import labelled_paths, read_or_skip
 from edgetl_runtime.cli.sessions import open_state
+from edgetl_runtime.cli.texts import add_text, asked_texts
 from edgetl_runtime.errors import SampleError, SourceError
 from edgetl_runtime.heads import Explanation
 
@@ -24,36 +24,40 @@ _MOST_CLASSES = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders of them")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="image files, or folders of them")
+    add_text(parser)
     parser.add_argument("--neighbours", type=int, default=5, metavar="N", help="nearest samples to name (default 5)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print why, image by image."""
+    """Print why, sample by sample."""
     told: List[Dict[str, Any]] = []
     with open_state(args, read_only=True) as session:
         sources = {sample.id: sample.source for sample in session.samples()}
-        for path, _ in labelled_paths(args.images):
-            frame = read_or_skip(path)
-            if frame is None:
+        texts = asked_texts(session, args.text, args.images, False)
+        named: Iterable[Tuple[str, Any]] = [(one.name, one.text) for one in texts]
+        if not texts:
+            named = ((str(path), read_or_skip(path)) for path, _ in labelled_paths(args.images))
+        for name, sample in named:
+            if sample is None:
                 continue
             try:
-                why = session.explain(frame, max(0, args.neighbours))
+                why = session.explain(sample, max(0, args.neighbours))
             except SampleError as error:
-                logger.warning("skipped: %s: %s", path, error)
+                logger.warning("skipped: %s: %s", name, error)
                 continue
-            told.append({"image": str(path), **asdict(why)})
+            told.append({"text" if texts else "image": name, **asdict(why)})
             if not args.json:
-                _show(path, why, sources)
+                _show(name, why, sources)
     if not told:
-        raise SourceError("none of the files can be used as an image")
+        raise SourceError(f"none of the {'texts can be used' if texts else 'files can be used as an image'}")
     if args.json:
         print(json.dumps(told))
     return 0
 
 
-def _show(path: Path, why: Explanation, sources: Dict[int, str]) -> None:
-    print(f"{path}: {'numbers, as predict says' if why.label is None else why.label}")
+def _show(name: str, why: Explanation, sources: Dict[int, str]) -> None:
+    print(f"{name}: {'numbers, as predict says' if why.label is None else why.label}")
     for evidence in why.evidence[:_MOST_CLASSES]:
         print(
             f"  {evidence.label!s:<30} {100 * evidence.probability:5.1f} %  decision {evidence.decision:.3g},"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl_runtime.errors import SourceError
-from edgetl_runtime.preprocess import ArrayPreprocess, Preprocess
+from edgetl_runtime.preprocess import ArrayPreprocess, Preprocess, TextPreprocess
 from edgetl_runtime.sources import About, Sample
 from edgetl_runtime.windows import CropSpec, Windower, WindowSpec
 
@@ -81,6 +81,8 @@ def inputs_of(
 
     `window` is in place of the bundle's own. Raises SourceError when the two do not fit.
     """
+    if isinstance(preprocess, TextPreprocess):
+        raise SourceError(f"{about.name} gives no text, which the bundle takes: predict and learn it, with --text")
     if crops is not None and about.kind != "frame":
         raise SourceError(f"{about.name} gives numbers, and crops are of frames")
     if about.kind == "frame":
