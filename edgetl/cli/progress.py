@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,4 +49,18 @@ def _bars() -> Iterator[Progress]:
                 tasks[step.stage] = bars.add_task(step.stage, total=step.total, note="")
             bars.update(tasks[step.stage], completed=step.done, total=step.total, note=step.note)
 
-        yield show
+        with _logged_above():
+            yield show
+
+
+@contextmanager
+def _logged_above() -> Iterator[None]:
+    """While bars are drawn, what is logged goes through them, to stand above; else they are drawn over it."""
+    handlers = [one for one in logging.getLogger().handlers if isinstance(one, logging.StreamHandler)]
+    before = [(one, one.setStream(sys.stderr)) for one in handlers if one.stream is sys.__stderr__]
+    try:
+        yield
+    finally:
+        for one, stream in before:
+            if stream is not None:
+                one.setStream(stream)

@@ -41,6 +41,7 @@ DRAWS = 3
 SHARE = 0.3
 MOST = 4000
 _BEHIND = 2.0
+_STAGE = "choosing a recipe"
 _STEPS = {"given": 100, "random": 150}  # of a trial, unless the whole run is shorter; at least one pass
 # What belongs to a recipe of pretrained weights and would spoil one from random weights.
 _OF_PRETRAINED = ("start", "blocks", "gradual", "rate", "depth_rate", "head_rate", "batch_statistics", "warm_head")
@@ -141,21 +142,22 @@ def choose_recipe(
     kept = _Kept(None if checkpoints is None else Path(checkpoints) / "choice", job)
     alive, judged = list(candidates), {name: np.zeros(0) for name in candidates}
     trials: list[Trial] = []
-    for draw in range(1 if timed else DRAWS):
+    draws = 1 if timed else DRAWS
+    bar = _Bar(progress, draws, {name: _STEPS[r.start] if r.epochs else 1 for name, r in candidates.items()})
+    for draw in range(draws):
         # Time is split once: the last share of what came before the held-out part.
         drawn = _some(whole) if timed else replace(_some(whole), seed=1000 * (seed + 1) + draw)
         drawn = replace(drawn, holdout=SHARE)
         if len(alive) == 1 or not len(drawn.held_out):
             break
-        reader = _Draw(extractor, drawn, store, workers, progress)
-        for place, name in enumerate(alive):
+        reader = _Draw(extractor, drawn, store, workers)
+        for name in alive:
+            told = bar.trial(name, draw)
             found = kept.trial(name, draw)
             if not workers.all_have(found is None) or found is None:
                 began = time.perf_counter()
-                stage = f"choosing a recipe ({name}, draw {draw + 1})"
-                progress(Step("choosing a recipe", draw * len(candidates) + place, None, f"{name}, draw {draw + 1}"))
                 folder = None if checkpoints is None else Path(checkpoints) / "choice" / f"{name}-{draw}"
-                rights = reader.judged(candidates[name], folder, seed, stage, name)
+                rights = reader.judged(candidates[name], folder, seed, told)
                 found = {"rights": rights.tolist(), "samples": len(drawn.held_out)}
                 found["seconds"] = time.perf_counter() - began
                 if workers.leads:
@@ -165,6 +167,7 @@ def choose_recipe(
             score = float(np.mean(found["rights"]))
             trials.append(Trial(name, draw, score, found["samples"], found["seconds"]))
         alive = _still_in(alive, judged)
+    bar.end()
     if not trials:
         safe = "head" if "head" in candidates else next(iter(candidates))
         return Choice(safe, ())
@@ -190,30 +193,52 @@ def _some(whole: Any) -> Any:
 class _Draw:
     """The samples of one draw, read once for all recipes."""
 
-    def __init__(
-        self, extractor: Extractor, drawn: Any, store: FeatureCache, workers: Workers, progress: Progress
-    ) -> None:
-        self._extractor, self._drawn, self._store = extractor, drawn, store
-        self._workers, self._progress = workers, progress
+    def __init__(self, extractor: Extractor, drawn: Any, store: FeatureCache, workers: Workers) -> None:
+        self._extractor, self._drawn, self._store, self._workers = extractor, drawn, store, workers
         self._read: dict[float, tuple[RunData, list[NDArray[np.float32]]]] = {}
 
-    def judged(self, recipe: Recipe, folder: Path | None, seed: int, stage: str, name: str) -> NDArray[np.float64]:
+    def judged(self, recipe: Recipe, folder: Path | None, seed: int, progress: Progress) -> NDArray[np.float64]:
         """1 where the default head is right on the features after that recipe, else 0 (M); or one score."""
         if recipe.validation not in self._read:
-            data = read_data(self._extractor, self._drawn, replace(recipe, epochs=1), True, self._progress)
+            data = read_data(self._extractor, self._drawn, replace(recipe, epochs=1), True, progress)
             self._read[recipe.validation] = data, data.features(self._extractor, self._store, self._workers)
         data, features = self._read[recipe.validation]
         if recipe.epochs:
             whole = max(recipe.steps, recipe.epochs * -(-len(data.fitted) // recipe.batch))
             short = replace(recipe, epochs=1, steps=min(whole, _STEPS[recipe.start]), quantization_aware=0)
-            job = Job(self._extractor, data, features[0], seed, self._workers, self._progress)
+            job = Job(self._extractor, data, features[0], seed, self._workers, progress)
             checkpoints = None
             if folder is not None:
                 about = {name: getattr(short, name) for name in (field.name for field in fields(Recipe))}
                 checkpoints = Checkpoints(folder, {"data": data.fitted.digest, "seed": seed, **about})
-            after = trained(job, short, checkpoints, stage)[0]
+            after = trained(job, short, checkpoints, "training")[0]
             features = data.features(after, FeatureCache(None), self._workers)
         return data.rights(features)
+
+
+class _Bar:
+    """All trials as one stage; recipes that have left make it jump."""
+
+    def __init__(self, progress: Progress, draws: int, lengths: Mapping[str, int]) -> None:
+        self._progress, self._lengths = progress, lengths
+        self._round = sum(lengths.values())
+        self._total = draws * self._round
+
+    def trial(self, name: str, draw: int) -> Progress:
+        """The progress of one trial."""
+        before = list(self._lengths)[: list(self._lengths).index(name)]
+        start = draw * self._round + sum(self._lengths[other] for other in before)
+
+        def told(step: Step) -> None:
+            share = step.done / step.total if step.stage == "training" and step.total else 0.0
+            note = f"{name}, draw {draw + 1}: {step.note if share else step.stage}"
+            self._progress(Step(_STAGE, start + round(share * self._lengths[name]), self._total, note))
+
+        return told
+
+    def end(self) -> None:
+        """Nothing is left to try."""
+        self._progress(Step(_STAGE, self._total, self._total))
 
 
 class _Kept:

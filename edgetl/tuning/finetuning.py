@@ -128,7 +128,7 @@ def tune(
     if isinstance(part, TaskDataset) and compare_alone and rows[name].epochs and len(part.tasks) > 1:
         for task in compared:
             folder = None if checkpoints is None else Path(checkpoints) / f"alone-{task}"
-            other = replace(how, progress=_told(progress, f"{task} alone: "), log=None)
+            other = replace(how, progress=_told(progress, f"training {task} alone"), log=None)
             alone = other.run(part.task(task), name, rows[name], folder, True, False)
             compared[task] = replace(compared[task], alone=alone.compared[""].tuned)
     for text in choice.warnings if choice is not None and workers.leads else ():
@@ -208,5 +208,11 @@ class _How:
         return _Done(tuned, course, compared)
 
 
-def _told(progress: Progress, before: str) -> Progress:
-    return lambda step: progress(Step(before + step.stage, step.done, step.total, step.note))
+def _told(progress: Progress, stage: str) -> Progress:
+    """Training only, under another name."""
+
+    def told(step: Step) -> None:
+        if step.stage.startswith("training"):
+            progress(replace(step, stage=stage))
+
+    return told

@@ -49,16 +49,21 @@ def test_an_interrupted_choice_goes_on_to_the_same_weights(tmp_path) -> None:
         pass
 
     def cut(step) -> None:
-        if step.stage == "choosing a recipe (scratch, draw 1)" and step.done == 7:
-            raise Cut
+        if step.note.startswith("scratch, draw 1: loss"):
+            said.append(step)
+            if len(said) == 7:
+                raise Cut
+
+    said: list = []
 
     with pytest.raises(Cut):
         tune(conv_net(), stripes(), candidates=SHORT, checkpoints=tmp_path, save_every_s=0.0, progress=cut)
-    stages = []
-    result = tune(
-        conv_net(), stripes(), candidates=SHORT, checkpoints=tmp_path, progress=lambda step: stages.append(step.stage)
-    )
-    assert "choosing a recipe (full, draw 1)" not in stages and "choosing a recipe (scratch, draw 1)" in stages
+    steps = []
+    result = tune(conv_net(), stripes(), candidates=SHORT, checkpoints=tmp_path, progress=steps.append)
+    notes = [step.note for step in steps if step.stage == "choosing a recipe"]
+    assert any("scratch, draw 1" in note for note in notes) and not any("full, draw 1" in note for note in notes)
+    counts = [(step.done, step.total) for step in steps if step.stage == "choosing a recipe"]
+    assert counts == sorted(counts) and counts[-1][0] == counts[-1][1]
     assert weights_digest(result.extractor) == weights_digest(whole.extractor)
     assert result.choice.scores == whole.choice.scores
     with pytest.raises(TuningError, match="another run, which differs in seed"):
