@@ -165,6 +165,7 @@ def build(
         extracted = time.perf_counter()
         space = feature_space(graph, FP32, source.preprocess)
         member = fit(space, training, held_out)
+        fitting = time.perf_counter() - extracted
         progress(Step("parity", 0, 1))
         parity, agreed = _parity(source, engine, member.factory, [*spread(held_out.tensors), *spread(training.tensors)])
         progress(Step("parity", 1, 1))
@@ -244,7 +245,8 @@ def build(
             "export": exported - started,
             "features": extracted - exported,
             **({"variants": quantized - fitted} if wished else {}),
-            "head": done - extracted - (quantized - fitted),
+            "parity": fitted - extracted - fitting,
+            "head": fitting + done - quantized,
             "total": done - started,
         },
         source_features=0 if member.samples is None else len(member.samples),

@@ -30,6 +30,7 @@ class Part(Protocol):
 # A figure, with its error or its unit.
 _NUMBER = re.compile(r"([+-]?[\d,.]+(e[+-]\d+)?( ± [\d.]+)?( ?(%|ms|s|MB|kB|dB))?|nan|)")
 
+_LONG_WORD, _WORDS = 18, 40
 _HASH = re.compile(r"(sha256:)?[0-9a-f]{32,}")
 
 
@@ -107,8 +108,7 @@ class Table:
 
         def cell(tag: str, i: int, value: str | float | int) -> str:
             text = f"{value:.{self.digits}f}" if isinstance(value, float) else str(value)
-            kind = " class=n" if right[i] else " class=hash" if _HASH.fullmatch(text) else ""
-            return f"<{tag}{kind}>{escape(text)}</{tag}>"
+            return f"<{tag}{_kind(text, right[i])}>{escape(text)}</{tag}>"
 
         head = "".join(cell("th", i, name) for i, name in enumerate(self.columns))
         body = "".join(
@@ -228,6 +228,17 @@ def page(title: str, lead: str, sections: Sequence[Section], footer: str = "", c
         f"<header><h1>{escape(title)}</h1><p>{escape(lead)}</p>{_contents(sections) if contents else ''}</header>"
         f"{''.join(section.html() for section in sections)}<footer>{escape(footer)}</footer></main></body></html>\n"
     )
+
+
+def _kind(text: str, right: bool) -> str:
+    """How a cell is set: numbers to the right; what would make a column too wide, or too narrow, by itself."""
+    if right:
+        return " class=n"
+    if _HASH.fullmatch(text):
+        return " class=hash"
+    longest = max(map(len, text.split()), default=0)
+    names = [name for name, holds in (("long", longest > _LONG_WORD), ("words", len(text) > _WORDS)) if holds]
+    return f' class="{" ".join(names)}"' if names else ""
 
 
 def _contents(sections: Sequence[Section]) -> str:

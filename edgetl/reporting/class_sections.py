@@ -112,7 +112,7 @@ def _failures(result: BuildResult, answers: Answers, story: Story) -> Section:
         Tile(
             one.image, f"is {_end(result.classes[answers.truth[one.row]])}",
             (
-                f"said {_end(result.classes[answers.said[one.row]])}, {100 * answers.probability[one.row]:.0f} %",
+                f"said {_end(result.classes[answers.said[one.row]])}, {_percent(answers.probability[one.row])}",
                 f"the truth {_percent(answers.of_truth[one.row])}", one.name,
             ),
         )
@@ -148,7 +148,11 @@ def _chance(log_odds: float) -> float:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.01 else "below 1 %"
+    if share < 0.01:
+        return "below 1\N{NO-BREAK SPACE}%"
+    if share > 0.9999:
+        return "over 99.99\N{NO-BREAK SPACE}%"
+    return f"{100 * share:.{2 if share > 0.995 else 0}f}\N{NO-BREAK SPACE}%"
 
 
 def _end(name: str) -> str:

@@ -6,6 +6,8 @@ from edgetl.build_result import BuildResult
 from edgetl.charts import Bar, Bars
 from edgetl.errors import ProfileError
 from edgetl.profiles import DeviceProfile, load_profile
+from edgetl.quantize.recipes import S8S8
+from edgetl.quantize.speed import host_family
 from edgetl.report import Columns, Part, Section, Table, Text
 from edgetl.reporting.costs import Costs
 from edgetl.reporting.story import Story
@@ -52,6 +54,8 @@ def _here(costs: Costs) -> list[Part]:
         )  # fmt: skip
     columns = ["variant", "extractor, ms", "times float32's", "peak memory, MiB"]
     caption = f"This machine: {costs.machine}. Medians in turns, batch 1; memory of a process that only runs the graph."
+    if any(one.variant == S8S8.name for one in costs.variants) and host_family() == "x86":
+        caption += f" {S8S8.name} is the INT8 of TensorRT, and slow on this kind of processor."
     steps = [Bar(name, value, f"{value:.3g} ms") for name, value in costs.steps.items()]
     return [Columns([Table(caption, columns, rows), Bars("One frame in float32, by step.", steps)])]
 
@@ -72,5 +76,10 @@ def _board(profile: DeviceProfile, costs: Costs | None) -> Part:
     engines = profile.engines
     measured = "measured on such a board" if engines.measured else "not measured"
     rows.append(["engines to try", ", ".join(engines.value), f"our choice, {measured}: {engines.why}"])
-    rows.append(["latency", "not measured", "no such board was here"])
+    here = profile.family == host_family()
+    rows.append(
+        ["latency", "above", "this machine is of that kind; yours may be faster or slower"]
+        if here
+        else ["latency", "not measured", "no such board was here"]
+    )
     return Table(f"{profile.name} ({profile.id}): what its profile says.", ["what", "value", "source"], rows)

@@ -14,7 +14,7 @@ from edgetl.reporting.story import Story
 
 __all__ = ["summary"]
 
-_FEW, _FEW_OF_A_CLASS = 30, 5
+_FEW, _FEW_OF_A_CLASS, _GAIN = 30, 5, 0.005
 _SHOWN = 6
 
 
@@ -60,7 +60,6 @@ def _figures(result: BuildResult, story: Story) -> Iterator[Figure]:
     yield Figure("Bundle", f"{result.bundle_bytes / 1e6:.1f} MB", "signed" if result.signed else "NOT SIGNED")
     told = f"{skipped} skipped: {reasons}" if skipped else reasons
     yield Figure("Training samples", str(result.training_samples), told)
-    yield Figure("Time", f"{result.seconds['total']:.0f} s", "of the build, on this host")
 
 
 def _verdict(result: BuildResult) -> Remark:
@@ -111,6 +110,10 @@ def _remarks(result: BuildResult, story: Story) -> Iterator[Remark]:
     comparison = (story.tuning or {}).get("comparison") or {}
     for one in comparison.get("warnings", ()):
         yield Remark("Transfer", "warning", str(one))
+    before, after = _before(story), (comparison.get("recipe") or {}).get("slda")
+    if before is not None and after is not None and 0 <= after - before < _GAIN and not comparison["warnings"]:
+        said = f"Fine-tuning gave {100 * (after - before):.1f} points over the backbone as it was."
+        yield Remark("Fine-tuning", "note", said, "The simpler way is to build from the backbone as it was.")
     if result.source_features:
         said = f"The head carries the features of {result.source_features} source samples, which can tell much of them."
         yield Remark("Source features", "warning", said)
@@ -137,7 +140,7 @@ def _weak(result: BuildResult) -> Iterator[Remark]:
         )  # fmt: skip
     usual = float(np.median(totals[totals > 0])) if totals.any() else 0.0
     if 0 < usual < _FEW_OF_A_CLASS:
-        said = f"A class has {usual:.0f} held-out samples in the median: the figures of single classes are hints."
+        said = f"Held-out samples a class, in the median: {usual:.0f}. The figures of single classes are hints."
         yield Remark("Few samples a class", "warning", said, "Hold out more (--holdout), or collect more.")
     unseen = [result.classes[i] for i in range(len(totals)) if not totals[i]]
     if unseen and result.held_out_samples:
