@@ -4,7 +4,7 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.10 python3; do $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 
 # Each is benchmarks/NAME.py (dashes become underscores); it prints its figures and writes build/evidence/NAME.json.
-EVIDENCE := extractors engines engine-cost preprocess bench own-data bad-input exactness bench-heads fewshot series steering recipes-bench choose attacks fuzz serial-noise hot-swap adapt-bench guard quantization robot-day camera-day recordings live reliability data-check
+EVIDENCE := extractors engines engine-cost preprocess bench own-data bad-input exactness bench-heads fewshot series steering recipes-bench choose attacks fuzz serial-noise hot-swap adapt-bench guard quantization robot-day camera-day recordings live reliability data-check text
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -62,6 +62,7 @@ series:     ## small networks on motion, muscles, terrain and speech: trained, p
 steering:   ## steering angle and throttle of a real drive, by the regression heads
 quantization: ## INT8 beside float32 on real weights: accuracy, decisions, size, speed, and what was not offered
 adapt-bench: ## following the domain without labels: drift, alignment, outliers
+text:       ## commands and sentiment with few labels, from a sentence encoder and from class names alone
 reliability: ## what a device survives: simulated and real power cuts, failed calls, damage, a long life; mutants
 
 $(EVIDENCE): .venv/ready
