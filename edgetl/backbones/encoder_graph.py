@@ -30,14 +30,14 @@ def sentence_graph(graph: bytes, request: Request, length: int, pooling: str, no
     if output not in {name for node in model.graph.node for name in node.output}:
         raise BackboneError(f"{request.name} has no tensor {output!r} to take as `output`")
     prune(model, [output])
-    constants = {tensor.name for tensor in model.graph.initializer}
+    constants = {tensor.name for tensor in model.graph.initializer}  # in old graphs inputs as well
     kinds = {one.name: one.type.tensor_type.elem_type for one in model.graph.input if one.name not in constants}
     if "input_ids" not in kinds or not set(kinds) <= _FED:
         raise BackboneError(f"{request.name} takes {sorted(kinds)}; a sentence encoder takes {sorted(_FED)}")
     if not set(kinds.values()) <= {TensorProto.INT64, TensorProto.INT32}:
         raise BackboneError(f"{request.name} must take integers, as tokens are")
-    del model.graph.input[:], model.graph.output[:]
     model = compose.add_prefix(model, _PREFIX)
+    del model.graph.input[:], model.graph.output[:]
     before: list[Any] = []
     after: list[Any] = []
 
