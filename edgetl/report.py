@@ -108,7 +108,10 @@ class Table:
 
         def cell(tag: str, i: int, value: str | float | int) -> str:
             text = f"{value:.{self.digits}f}" if isinstance(value, float) else str(value)
-            return f"<{tag}{_kind(text, right[i])}>{escape(text)}</{tag}>"
+            kind, inside = _kind(text, right[i]), escape(text)
+            if "long" in kind:  # rather after a mark than inside a word
+                inside = re.sub(r"([/_=])", r"\1<wbr>", inside)
+            return f"<{tag}{kind}>{inside}</{tag}>"
 
         head = "".join(cell("th", i, name) for i, name in enumerate(self.columns))
         body = "".join(

@@ -16,7 +16,7 @@ from edgetl.matrix import Heatmap
 from edgetl.report import Columns, Figure, KeyFigures, Picture, Pictures, Section, Table, Text, page
 
 EVIL = '<script>alert("1 & 2")</script>'
-VOID = {"meta", "img", "br", "link", "input", "hr"}
+VOID = {"meta", "img", "br", "link", "input", "hr", "wbr"}
 
 
 class _Tree(HTMLParser):
