@@ -4,7 +4,7 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.10 python3; do $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 
 # Each is benchmarks/NAME.py (dashes become underscores); it prints its figures and writes build/evidence/NAME.json.
-EVIDENCE := extractors engines engine-cost preprocess bench own-data bad-input exactness bench-heads fewshot series steering recipes-bench choose attacks fuzz serial-noise hot-swap adapt-bench guard quantization robot-day camera-day recordings live reliability data-check text
+EVIDENCE := extractors engines engine-cost preprocess bench own-data bad-input exactness bench-heads fewshot series steering recipes-bench tasks-bench choose attacks fuzz serial-noise hot-swap adapt-bench guard quantization robot-day camera-day recordings live reliability data-check report text
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -56,12 +56,14 @@ camera-day: ## a day before a camera: labels late and few, a covered lens, stall
 recordings: ## real recordings beside the reference libraries: read, windowed, cut and damaged
 serial-noise: ## a noisy serial line: what comes out of a million damaged frames
 guard:      ## what the guard lets through, keeps back and sends back, on real shifts and under attack
-recipes-bench: ## scratch, frozen features, last-blocks and full, by images a class: accuracy and time
+recipes-bench: ## the default recipe beside scratch, frozen features, last-blocks and full, by images a class
+tasks-bench: ## several tasks on one network with half of the labels missing, beside each alone
 choose:     ## does the ranking of backbones agree with what fine-tuning then gives: weighted Kendall tau
 series:     ## small networks on motion, muscles, terrain and speech: trained, packed, taught in a new domain
 steering:   ## steering angle and throttle of a real drive, by the regression heads
 quantization: ## INT8 beside float32 on real weights: accuracy, decisions, size, speed, and what was not offered
 adapt-bench: ## following the domain without labels: drift, alignment, outliers
+report:     ## the page of real builds in a real browser: size, sideways scrolling, console, requests
 text:       ## commands and sentiment with few labels, from a sentence encoder and from class names alone
 reliability: ## what a device survives: simulated and real power cuts, failed calls, damage, a long life; mutants
 

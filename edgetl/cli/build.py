@@ -21,6 +21,7 @@ from edgetl.cli.backbone import (
 )
 from edgetl.cli.naming import add_naming_arguments, naming_of
 from edgetl.cli.progress import shown_progress
+from edgetl.cli.tasks import add_tasks_argument
 from edgetl.cli.windows import add_window_arguments, opened_network_and_data
 from edgetl.pack import BuildResult, build
 from edgetl.project import parse_output
@@ -48,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--targets", type=_outputs, metavar="NAME[:LOW:HIGH[:UNIT]],...",
         help="numbers in place of classes, such as angle:-1:1,throttle: columns of the CSV; its last rows are held out",
     )  # fmt: skip
+    add_tasks_argument(parser, "As in edgetl finetune, so that the same samples are held out")
+    parser.add_argument("--task", metavar="NAME", help="the one of --tasks that the bundle has")
     parser.add_argument("--out", required=True, metavar="FILE", help="the bundle to write, NAME.edgetl")
     parser.add_argument("--name", help="name of the bundle (default: that of the file)")
     parser.add_argument(

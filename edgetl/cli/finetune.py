@@ -10,15 +10,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from edgetl.cli.backbone import (
-    add_backbone_arguments,
-    add_network_arguments,
-    add_split_argument,
-    opened_backbone,
-)
+from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, add_split_argument
 from edgetl.cli.progress import shown_progress
+from edgetl.cli.tasks import add_tasks_argument
 from edgetl.cli.windows import add_window_arguments, opened_network_and_data
-from edgetl.errors import DatasetError
 from edgetl.progress import silent
 from edgetl.tuning.recipes import CANDIDATES, DEFAULT, RECIPES, Recipe
 
@@ -44,11 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--targets", type=lambda text: text.split(","), metavar="NAME[,NAME]",
         help="numbers in place of classes: columns of the CSV; its last rows are held out",
     )  # fmt: skip
-    parser.add_argument(
-        "--tasks", type=_tasks, metavar="NAME:KIND,...",
-        help="several labels a sample: columns of the CSV, each a class or a number (surface:class,angle:number); empty"
-        " cells are missing labels. They share the network; a bundle has one task, and is built from a CSV of it",
-    )  # fmt: skip
+    add_tasks_argument(parser, "They share the network; a bundle has one (edgetl build --tasks ... --task NAME)")
     parser.add_argument(
         "--out", metavar="FILE",
         help="weights to write, NAME.safetensors: --weights of edgetl build; NAME.tuning.json says how the run went",
@@ -102,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     from edgetl.tuning.record import checked_out, record_of
 
     out = checked_out(args.out)
-    source, samples = _opened(args)
+    source, samples = opened_network_and_data(args)
     leads = os.environ.get("RANK", "0") == "0"
     changes = {**dict(args.set), **{name: getattr(args, name) for name in _OWN}}
     with shown_progress() as shown:
@@ -127,17 +118,6 @@ def interrupted(args: argparse.Namespace) -> str:
     if args.checkpoints:
         return f"the same command goes on from {args.checkpoints}, to the same weights; at most a minute is done again"
     return "nothing was kept, and the same command starts anew; with --checkpoints FOLDER it would go on where it was"
-
-
-def _opened(args: argparse.Namespace) -> tuple[Any, Any]:
-    if not args.tasks:
-        return opened_network_and_data(args)
-    from edgetl.data import dataset
-
-    if args.targets or args.window:
-        raise DatasetError("--tasks are for a CSV of images; leave --targets and --window out")
-    how = {"holdout": args.holdout, "seed": args.seed, "split": args.split}
-    return opened_backbone(args), dataset(args.data, tasks=args.tasks, **how)
 
 
 def _text(result: Any, out: Any) -> str:
@@ -180,13 +160,6 @@ def _table(task: str, compared: Any, result: Any) -> list[str]:
 
 def _one(value: float, numbers: bool) -> str:
     return f"{value:.3f}" if numbers else f"{100 * value:.1f}"
-
-
-def _tasks(text: str) -> dict[str, str]:
-    pairs = [one.rpartition(":") for one in text.split(",")]
-    if not all(name and kind in ("class", "number") for name, _, kind in pairs):
-        raise argparse.ArgumentTypeError(f"expected NAME:class or NAME:number with commas between; got {text!r}")
-    return {name.strip(): kind for name, _, kind in pairs}
 
 
 def _change(text: str) -> tuple[str, Any]:

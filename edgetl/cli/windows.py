@@ -9,6 +9,7 @@ from edgetl_runtime.errors import EdgetlError
 from edgetl_runtime.windows import WindowSpec
 
 from edgetl.cli.backbone import opened_backbone
+from edgetl.cli.tasks import opened_tasks
 from edgetl.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ def opened_data(args: argparse.Namespace) -> Dataset | TargetDataset:
     """The dataset that a command names."""
     from edgetl.data import dataset
 
+    if getattr(args, "tasks", None):
+        several: Dataset | TargetDataset = opened_tasks(args)
+        return several
     options = _window_options(args)
     how = {"holdout": args.holdout, "split": args.split}
     if args.targets:

@@ -69,3 +69,21 @@ def test_the_command_leaves_the_record_and_prints_the_same(tmp_path, capsys) -> 
     printed, kept = json.loads(capsys.readouterr().out), json.loads((tmp_path / "tuned.tuning.json").read_text())
     assert printed["comparison"] == kept["comparison"] and printed["epoch"] == kept["epoch"] == [1]
     assert kept["recipe"] == "last-blocks"
+
+
+def test_one_network_for_several_tasks_makes_a_bundle_for_each(tmp_path, capsys) -> None:
+    rows = ["path,kind,speed"]
+    for place, (sample, label) in enumerate(stripes(40)):
+        Image.fromarray(sample).save(tmp_path / f"{place}.png")
+        rows.append(f"{place}.png,{label if place % 3 else ''},{place / 40 if place % 4 else ''}")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    data = ["--backbone", "torchvision/squeezenet1_1", "--size", "32", "--data", str(tmp_path / "t.csv")]
+    data += ["--tasks", "kind:class,speed:number", "--weights", str(tmp_path / "w.safetensors")]
+    trained = [*data[:-2], "--recipe", "last-blocks", "--epochs", "1", "--no-alone", "--out", data[-1]]
+    assert main(["finetune", *trained]) == 0
+    printed = capsys.readouterr().out
+    assert "kind: % right on" in printed and "speed: R2 on" in printed and "a bundle has one task" in printed
+    assert main(["build", *data, "--out", str(tmp_path / "b.edgetl")]) == 1
+    assert "a bundle has one task: say --task, one of kind, speed" in capsys.readouterr().err
+    assert main(["build", *data, "--task", "kind", "--out", str(tmp_path / "b.edgetl")]) == 0
+    assert (tmp_path / "b.edgetl").exists()
