@@ -43,14 +43,19 @@ def _bars() -> Iterator[Progress]:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), note
     with Bars(*columns, console=Console(stderr=True)) as bars:
         tasks = {}
+        room = max(24, bars.console.width - 76)  # beside the longest stage, a short bar, a count and a time
 
         def show(step: Step) -> None:
             if step.stage not in tasks:
                 tasks[step.stage] = bars.add_task(step.stage, total=step.total, note="")
-            bars.update(tasks[step.stage], completed=step.done, total=step.total, note=step.note)
+            bars.update(tasks[step.stage], completed=step.done, total=step.total, note=_cut(step.note, room))
 
         with _logged_above():
             yield show
+
+
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else text[: room - 1] + "…"
 
 
 @contextmanager
