@@ -13,7 +13,7 @@ from edgetl.bench import BenchResult, bench
 from edgetl.bench_page import bench_page
 from edgetl.cli.progress import shown_progress
 
-__all__ = ["EXAMPLE", "add_arguments", "run"]
+__all__ = ["EXAMPLE", "add_arguments", "interrupted", "run"]
 
 EXAMPLE = "edgetl bench birds.edgetl --data photos/ --out bench.html"
 
@@ -51,6 +51,11 @@ def run(args: argparse.Namespace) -> int:
             print(f"the page is {out}")
     wrong = [way for way in result.ways if not way.row.error and not way.row.passed]
     return 1 if wrong or not any(way.row.passed for way in result.ways) else 0
+
+
+def interrupted(args: argparse.Namespace) -> str:
+    """What Ctrl-C left behind."""
+    return "nothing was kept; the same command starts anew, and fewer --runs or one --engine take less time"
 
 
 def _table(result: BenchResult) -> str:

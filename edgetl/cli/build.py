@@ -7,6 +7,7 @@ import json
 import shlex
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from edgetl_runtime.heads import HEADS
@@ -27,7 +28,7 @@ from edgetl.pack import BuildResult, build
 from edgetl.project import parse_output
 from edgetl.quantize.fidelity import Limits
 
-__all__ = ["EXAMPLE", "add_arguments", "run"]
+__all__ = ["EXAMPLE", "add_arguments", "interrupted", "run"]
 
 EXAMPLE = (
     "edgetl build --backbone torchvision/mobilenet_v2 --weights mobilenet_v2.safetensors"
@@ -149,6 +150,13 @@ def run(args: argparse.Namespace) -> int:
         json.dumps({**_plain(result), "report": str(report)}) if args.json else f"{_text(result)}\n  report: {report}"
     )
     return 0
+
+
+def interrupted(args: argparse.Namespace) -> str:
+    """What Ctrl-C left behind."""
+    # The bundle appears whole or not at all, so one of that name is the new one, whole, or the one before.
+    there = f"{args.out} is whole, as it was or new" if Path(args.out).exists() else f"{args.out} is not written"
+    return f"{there}; the same command starts anew"
 
 
 def _text(result: BuildResult) -> str:

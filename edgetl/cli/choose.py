@@ -18,7 +18,7 @@ from edgetl.errors import BackboneError
 if TYPE_CHECKING:
     from edgetl.choosing import Likeness, Ranking
 
-__all__ = ["EXAMPLE", "add_arguments", "run"]
+__all__ = ["EXAMPLE", "add_arguments", "interrupted", "run"]
 
 EXAMPLE = (
     "edgetl choose --data photos/ torchvision/mobilenet_v3_small=DEFAULT torchvision/mobilenet_v2@160=DEFAULT\n"

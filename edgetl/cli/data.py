@@ -12,7 +12,7 @@ from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, a
 from edgetl.cli.progress import shown_progress
 from edgetl.errors import DatasetError
 
-__all__ = ["EXAMPLE", "add_arguments", "run"]
+__all__ = ["EXAMPLE", "add_arguments", "interrupted", "run"]
 
 EXAMPLE = (
     "edgetl data check photos/ --backbone torchvision/mobilenet_v2 --weights DEFAULT --device-data robot.mcap\n\n"
@@ -81,6 +81,11 @@ def run(args: argparse.Namespace) -> int:
             print("  labels were not judged: that takes features (--backbone)")
         print(f"  {result.seconds:.0f} s; page: {out}")
     return FAULTS if result.faults else 0
+
+
+def interrupted(args: argparse.Namespace) -> str:
+    """What Ctrl-C left behind."""
+    return "nothing was changed and no page was written; the same command starts anew"
 
 
 def _named(text: str) -> tuple[str, str]:

@@ -28,6 +28,7 @@ FILE = "edgetl.toml"
 _HEADER = re.compile(r"^\s*\[\s*([\w.-]+)\s*\]")
 _KEY = re.compile(r"^\s*[\"']?([\w-]+)[\"']?\s*=")
 _NOT_TUNING = ("set", "out")
+_NOT_BUILDING = ("devices", "choice", "task", "class_names", "class_vectors", "class_weight", "background")
 _WEIGHTS_BY_NAME = ("DEFAULT",)
 
 
@@ -127,8 +128,11 @@ class Project:
         return {**_given({**found, "seed": self.get("data", "seed")}), **self.get("finetune", "set", {})}
 
     def building(self) -> dict[str, Any]:
-        """Arguments of `edgetl.build` after extractor and dataset; raises ProjectError."""
-        found = {key: self.get("build", key) for key in SETTINGS["build"] if key not in ("devices", "choice")}
+        """Arguments of `edgetl.build` after extractor and dataset; raises ProjectError.
+
+        Classes by name or by vector, and one task of several, are opened by their own functions and are not among them.
+        """
+        found = {key: self.get("build", key) for key in SETTINGS["build"] if key not in _NOT_BUILDING}
         return _given({**found, "devices": self.devices})
 
     @property

@@ -47,7 +47,7 @@ SETTINGS: Mapping[str, Mapping[str, Setting]] = {
     "data": {
         "path": _for("path", "--data", *_ALL, data=""),
         "targets": _for("texts", "--targets", *_ALL),
-        "tasks": _for("texts", "--tasks", "finetune"),
+        "tasks": _for("texts", "--tasks", "build", "finetune"),
         "split": _for("text", "--split", *_ALL, "data"),
         "holdout": _for("number", "--holdout", *_ALL, "data"),
         "seed": _for("whole", "--seed", *_ALL, "data"),
@@ -113,6 +113,11 @@ SETTINGS: Mapping[str, Mapping[str, Setting]] = {
         "key": _for("path", "--key", "build"),
         "sequence": _for("whole", "--sequence", "build"),
         "head": _for("text", "--head", "build"),
+        "task": _for("text", "--task", "build"),
+        "class_names": _for("path", "--class-names", "build"),
+        "class_vectors": _for("path", "--class-vectors", "build"),
+        "class_weight": _for("number", "--class-weight", "build"),
+        "background": _for("path", "--background", "build"),
     },
 }
 
