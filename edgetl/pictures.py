@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["ContactSheet", "Pairs", "Strip", "Strips", "Tile", "jpeg", "shown", "traces"]
+__all__ = ["ContactSheet", "Pairs", "Strip", "Strips", "Tile", "jpeg", "shown", "text_of", "traces", "words"]
 
 _SIDE = 120
-_COLUMNS = 120
+_COLUMNS, _MOST_WORDS = 120, 40
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,31 @@ def traces(window: NDArray[Any], shares: Sequence[float] = (), side: int = _SIDE
     return f'<svg class="window" viewBox="0 0 {side} {side}" role="img" aria-label="a window">{"".join(parts)}</svg>'
 
 
-def shown(sample: NDArray[Any], side: int = _SIDE) -> str:
-    """A sample as a picture or as traces; "" where it is neither."""
+def words(texts: Sequence[str], shares: Sequence[float] = ()) -> str:
+    """Words as one quoted line, each marked by its share (0..1); a long line is cut."""
+    marked = [
+        f'<mark style="background:rgba(214,110,30,{0.75 * share:.2f})">{escape(one)}</mark>'
+        if share > 0.02
+        else escape(one)
+        for one, share in zip(texts, shares or [0.0] * len(texts), strict=True)
+    ]
+    more = " ..." if len(marked) > _MOST_WORDS else ""
+    return f"<q>{' '.join(marked[:_MOST_WORDS])}{more}</q>"
+
+
+def text_of(sample: Any) -> str:
+    """A sample that is a text, or its UTF-8 (N,) uint8, as `edgetl_runtime` takes texts; "" for any other."""
+    if isinstance(sample, str):
+        return sample
+    if sample.dtype != np.uint8 or sample.ndim != 1:
+        return ""
+    return bytes(sample).decode("utf-8", errors="replace")
+
+
+def shown(sample: Any, side: int = _SIDE) -> str:
+    """A sample as a picture, as traces or as a quoted text; "" where it is none of these."""
+    if text := text_of(sample):
+        return words(text.split())
     if sample.dtype == np.uint8 and (sample.ndim == 2 or (sample.ndim == 3 and sample.shape[2] in (1, 3))):
         return jpeg(sample, side)
     if sample.dtype.kind == "f" and sample.ndim in (1, 2) and len(sample) > 1:
@@ -136,6 +159,6 @@ def _tile(tile: Tile) -> str:
 
 
 def _image(image: str, side: int) -> str:
-    if not image or image.startswith("<svg"):
+    if not image or image.startswith("<"):
         return image
     return f'<img alt="" width="{side}" height="{side}" src="{image}">'

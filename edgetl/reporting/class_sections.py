@@ -130,16 +130,22 @@ def _looks(result: BuildResult, answers: Answers, story: Story) -> Section:
         truth, said = result.classes[answers.truth[look.row]], result.classes[look.place]
         verdict = f"{_end(said)}, right" if truth == said else f"said {_end(said)}, is {_end(truth)}"
         rests = f"Of the channels it rests most on {look.strongest}." if look.strongest else ""
-        lines = (f"{_percent(before)}; with the strongest part covered {_percent(after)}", rests)
+        lines = (f"{_percent(before)}; without its strongest part {_percent(after)}", rests)
         tiles.append(Tile(look.image, verdict, lines, look.lit))
-    lead = (
-        "Parts of the sample are covered one after the other, and the deployed graph and head are asked again. What"
-        " stays lit is what the answer falls without. A right answer that rests on the background will not survive a"
-        " new place."
-        if not story.looks[0].strongest
-        else "Stretches of the window, and whole channels, are put to their mean one after the other, and the deployed"
-        " graph and head are asked again. Shaded is what the answer falls without."
-    )
+    first = story.looks[0]
+    if first.occlusion.fall.ndim == 2:
+        lead = (
+            "Parts of the sample are covered one after the other, and the deployed graph and head are asked again. What"
+            " stays lit is what the answer falls without. A right answer that rests on the background will not survive"
+            " a new place."
+        )
+    elif first.image:
+        lead = (
+            "Stretches of the window, and whole channels, are put to their mean one after the other, and the deployed"
+            " graph and head are asked again. Shaded is what the answer falls without."
+        )
+    else:
+        lead = "Each word is left out in turn, and the deployed graph and head are asked again. Marked is what counts."
     return Section("What it looks at", lead, [Pairs("Errors first, then right answers.", tiles)])
 
 

@@ -15,13 +15,13 @@ from edgetl_runtime.engines import Engine
 from edgetl_runtime.errors import SourceError
 from edgetl_runtime.heads import Head
 from edgetl_runtime.labels import plain_text
-from edgetl_runtime.preprocess import ArrayPreprocess, ImagePreprocess, Preprocess
+from edgetl_runtime.preprocess import ArrayPreprocess, ImagePreprocess, Preprocess, TextPreprocess
 from numpy.typing import NDArray
 
 from edgetl.answers import Answers, NumberAnswers
-from edgetl.pictures import jpeg, shown, traces
+from edgetl.pictures import jpeg, shown, text_of, traces, words
 from edgetl.progress import Progress, Step
-from edgetl.reporting.occlusion import Occlusion, evidence_of, lit, occluded_image, occluded_window
+from edgetl.reporting.occlusion import Ask, Occlusion, evidence_of, lit, occluded_image, occluded_text, occluded_window
 
 if TYPE_CHECKING:
     from edgetl.data import Dataset, TargetDataset
@@ -34,7 +34,7 @@ _THUMB = 96
 _ROW, _FEW_CLASSES, _MANY_CLASSES, _MOST_CLASSES = 4, 12, 100, 150
 _MOST_FAILURES = 24
 _LOOKS_WRONG, _LOOKS_RIGHT = 3, 3
-_GRID, _STRETCHES = 8, 16
+_COARSEST, _GRID, _STRETCHES, _MOST_WORDS = 4, 8, 16, 40
 _LONGEST_S = 20.0
 
 
@@ -125,41 +125,48 @@ def looks(
     classes: Sequence[str],
     progress: Progress,
 ) -> list[Look]:
-    """Three of the errors and three right answers; fewer or coarser where the network is slow. [] for other samples
-    than pictures and windows."""
-    picture = isinstance(preprocess, ImagePreprocess)
-    if not answers.indices or not (picture or (isinstance(preprocess, ArrayPreprocess) and len(preprocess.shape) == 2)):
+    """Three of the errors and three right answers; coarser where the network is slow. [] for other samples than
+    pictures, windows and texts."""
+    windows = isinstance(preprocess, ArrayPreprocess) and len(preprocess.shape) == 2
+    if not answers.indices or not (windows or isinstance(preprocess, ImagePreprocess | TextPreprocess)):
         return []
     order = [str(label) for label in head.classes]
     numbers = isinstance(answers, NumberAnswers)
     chosen = _worth_a_look(answers)
     found: list[Look] = []
     for number, row in enumerate(chosen):
+        place = int(np.argmax(_worst(answers)[row])) if isinstance(answers, NumberAnswers) else int(answers.said[row])
+        ask = evidence_of(engine, head, place if numbers else order.index(classes[place]))
         try:
-            tensor = preprocess.apply(dataset.reader.read(answers.indices[row]))
+            sample = dataset.reader.read(answers.indices[row])
         except SourceError as error:
             logger.warning("not shown in the report: %s", error)
             continue
-        place = int(np.argmax(_worst(answers)[row])) if isinstance(answers, NumberAnswers) else int(answers.said[row])
-        ask = evidence_of(engine, head, place if numbers else order.index(classes[place]))
-        started = time.perf_counter()
-        ask(tensor)
-        once = time.perf_counter() - started
-        if picture:
-            grid = int(np.clip(np.sqrt(_LONGEST_S / len(chosen) / max(once, 1e-6)), 4, _GRID))
-            occlusion = occluded_image(tensor, ask, grid, numbers)
-            seen = _picture(tensor, preprocess)
-            found.append(Look(row, place, jpeg(seen, 180), jpeg(lit(seen, occlusion), 180), occlusion))
-        else:
-            occlusion = occluded_window(tensor, ask, _STRETCHES, numbers)
-            found.append(
-                Look(
-                    row, place, traces(tensor[0]), traces(tensor[0], occlusion.shares.tolist()), occlusion,
-                    _channel(occlusion, preprocess),
-                )
-            )  # fmt: skip
+        found.append(Look(row, place, *_looked_at(sample, preprocess, ask, numbers, _LONGEST_S / len(chosen))))
         progress(Step("report: what the answers rest on", number + 1, len(chosen)))
     return found
+
+
+def _looked_at(
+    sample: Any, preprocess: Preprocess, ask: Ask, both_ways: bool, longest_s: float
+) -> tuple[str, str, Occlusion, str]:
+    """What of a `Look` follows from the sample itself: it, what is lit of it, the occlusion, the strongest channel."""
+    if isinstance(preprocess, TextPreprocess):
+        said = text_of(sample).split()[:_MOST_WORDS]
+        occlusion = occluded_text(said, lambda some: ask(preprocess.apply(" ".join(some))), both_ways)
+        return "", words(said, occlusion.shares.tolist()), occlusion, ""
+    tensor = preprocess.apply(sample)
+    if isinstance(preprocess, ArrayPreprocess):
+        occlusion = occluded_window(tensor, ask, _STRETCHES, both_ways)
+        drawn = traces(tensor[0]), traces(tensor[0], occlusion.shares.tolist())
+        return *drawn, occlusion, _channel(occlusion, preprocess)
+    started = time.perf_counter()
+    ask(tensor)
+    once = time.perf_counter() - started
+    grid = int(np.clip(np.sqrt(longest_s / max(once, 1e-6)), _COARSEST, _GRID))
+    occlusion = occluded_image(tensor, ask, grid, both_ways)
+    seen = _picture(tensor, preprocess)
+    return jpeg(seen, 180), jpeg(lit(seen, occlusion), 180), occlusion, ""
 
 
 def _worth_a_look(answers: Answers | NumberAnswers) -> list[int]:
@@ -211,7 +218,9 @@ def _name(dataset: Dataset | TargetDataset, index: int) -> str:
     name = getattr(dataset.reader, "name", None)
     if index < 0:
         return ""
-    end = Path(str(name(index))).name if callable(name) else f"sample {index}"
+    end = Path(str(name(index))).name if callable(name) else ""
+    if not end or end.isdigit():
+        return f"sample {end or index}"
     return end if len(end) <= 26 else f"...{end[-23:]}"
 
 

@@ -99,7 +99,7 @@ def _looks(result: BuildResult, answers: NumberAnswers, story: Story) -> Section
     for look in story.looks:
         name = result.outputs[look.place].name
         said = f"{name}: said {look.occlusion.evidence:.3g}, is {answers.truth[look.row, look.place]:.3g}"
-        lines = (f"with the strongest part covered: {look.occlusion.lowest:.3g}",)
+        lines = (f"without its strongest part: {look.occlusion.lowest:.3g}",)
         tiles.append(Tile(look.image, said, lines, look.lit))
     lead = (
         "Parts of the sample are covered one after the other, and the deployed graph and head are asked again. What"

@@ -5,7 +5,7 @@ Occlusion (Zeiler and Fergus 2014) needs the deployed graph and the head alone, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from PIL import Image
 
 from edgetl.extraction import run_engine
 
-__all__ = ["Occlusion", "evidence_of", "lit", "occluded_image", "occluded_window"]
+__all__ = ["Ask", "Occlusion", "evidence_of", "lit", "occluded_image", "occluded_text", "occluded_window"]
 
 Ask = Callable[[NDArray[Any]], float]
 _PATCH = 0.25  # of the side of a picture
@@ -28,7 +28,9 @@ _DARKEST, _GAMMA = 0.28, 0.7
 @dataclass(frozen=True)
 class Occlusion:
     """How far the evidence falls when a part is covered: `fall` (G, G) of a picture's patches, row by row, or (G,) of a
-    window's stretches; `channels` (C) of a window's channels, each covered whole. `lowest` is the least evidence."""
+    window's stretches or a text's words; `channels` (C) of a window's channels, each covered whole. `lowest` is the
+    least evidence.
+    """
 
     evidence: float
     lowest: float
@@ -91,6 +93,13 @@ def occluded_window(tensor: NDArray[Any], ask: Ask, stretches: int = 16, both_wa
         covered[:, :, channel] = means[:, :, channel]
         channels.append(before - ask(covered))
     return _fallen(before, after, tuple(abs(one) if both_ways else one for one in channels), both_ways)
+
+
+def occluded_text(texts: Sequence[str], ask: Callable[[Sequence[str]], float], both_ways: bool = False) -> Occlusion:
+    """A text (W words) without each of its words in turn; `ask` takes words."""
+    before = ask(texts)
+    after = np.array([ask([*texts[:place], *texts[place + 1 :]]) for place in range(len(texts))])
+    return _fallen(before, after, (), both_ways)
 
 
 def lit(picture: NDArray[Any], occlusion: Occlusion) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from edgetl.charts import Bar, Bars
 from edgetl.report import Code, Columns, Folded, Part, Section, Table, Text
 from edgetl.reporting.story import Story
 
-__all__ = ["content_section", "origin_section"]
+__all__ = ["content_section", "origin_section", "size_of"]
 
 
 def content_section(result: BuildResult, story: Story) -> Section:
@@ -25,7 +25,7 @@ def content_section(result: BuildResult, story: Story) -> Section:
     parts: list[Part] = [
         Columns(
             [
-                Bars("Size of each member", [Bar(name, float(size), f"{size / 1e6:.2f} MB") for name, size in sizes]),
+                Bars("Size of each member", [Bar(name, float(size), size_of(size)) for name, size in sizes]),
                 Bars("Where the time of this build went", times),
             ]
         )
@@ -77,6 +77,11 @@ def origin_section(result: BuildResult, story: Story) -> Section:
         run: list[list[str | float | int]] = [[a, b] for a, b in _flat(told)]
         parts.append(Folded("The fine-tuning, as its record says", [Table("", ["what", "value"], run)]))
     return Section("Origin, and how to repeat it", "", parts)
+
+
+def size_of(size_bytes: int) -> str:
+    """In MB or kB."""
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.1f} kB"
 
 
 def _folded(command: str) -> str:

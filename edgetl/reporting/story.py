@@ -15,6 +15,7 @@ from edgetl_runtime.errors import EngineError, SourceError
 from edgetl.build_result import BuildResult
 from edgetl.choosing.footprint import ENGINE
 from edgetl.data import TargetDataset
+from edgetl.pictures import text_of
 from edgetl.progress import Progress, Step, silent
 from edgetl.reporting.costs import Costs, measured_costs
 from edgetl.reporting.illustrations import (
@@ -115,8 +116,8 @@ def _first(dataset: Dataset | TargetDataset) -> Any:
 
 
 def _shape(sample: Any) -> str:
-    if isinstance(sample, str):
-        return "texts"
+    if text := text_of(sample):
+        return f"texts, the first of {len(text.split())} words"
     sides = " x ".join(str(side) for side in sample.shape)
     return f"{'pictures' if sample.dtype == 'uint8' else 'arrays'}, the first {sides} {sample.dtype}"
 

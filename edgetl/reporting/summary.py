@@ -10,6 +10,7 @@ from edgetl.answers import Answers, calibration_error, chance_error, reliability
 from edgetl.bench import likely_share
 from edgetl.build_result import BuildResult
 from edgetl.report import Figure, KeyFigures, Part, Remark, Remarks, Section
+from edgetl.reporting.origin_sections import size_of
 from edgetl.reporting.story import Story
 
 __all__ = ["summary"]
@@ -57,7 +58,7 @@ def _figures(result: BuildResult, story: Story) -> Iterator[Figure]:
     if story.costs is not None:
         note = "sample to answer, median here, one thread; no board was measured"
         yield Figure("One sample", f"{sum(story.costs.steps.values()):.3g} ms", note)
-    yield Figure("Bundle", f"{result.bundle_bytes / 1e6:.1f} MB", "signed" if result.signed else "NOT SIGNED")
+    yield Figure("Bundle", size_of(result.bundle_bytes), "signed" if result.signed else "NOT SIGNED")
     told = f"{skipped} skipped: {reasons}" if skipped else reasons
     yield Figure("Training samples", str(result.training_samples), told)
 
