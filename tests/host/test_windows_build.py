@@ -1,12 +1,10 @@
-"""From a CSV of a sensor to a bundle, and from a serial line to its answers: what examples/motion shows."""
+"""From a CSV of a sensor to a bundle, and from a serial line to its answers: what examples/wearable_imu shows."""
 
 from __future__ import annotations
 
 import json
 import os
 import pty
-import runpy
-import sys
 import threading
 import time
 
@@ -17,10 +15,11 @@ from edgetl_runtime.cli import main as device
 from edgetl_runtime.preprocess import ArrayPreprocess
 from edgetl_runtime.windows import WindowSpec
 
+import edgetl
 from edgetl.cli import main as host
 from tests.house.source import REPO
 
-EXAMPLE = REPO / "examples" / "motion"
+EXAMPLE = REPO / "examples" / "wearable_imu"
 KINDS = {"still": (0.0, 0.0), "walk": (2.0, 0.3), "run": (4.0, 0.8)}
 pytestmark = pytest.mark.skipif(not EXAMPLE.is_dir(), reason="no examples/ here")
 
@@ -49,11 +48,9 @@ def write_table(path, people, seconds):
 def bundle(tmp_path_factory):
     table = write_table(tmp_path_factory.mktemp("motion") / "motion.csv", ("anna", "ben", "cleo", "dan", "eve"), 4.0)
     out = table.with_suffix(".edgetl")
-    arguments, sys.argv = sys.argv, ["bundle.py", str(table), str(out)]
-    try:
-        built = runpy.run_path(str(EXAMPLE / "bundle.py"))["built"]
-    finally:
-        sys.argv = arguments
+    data = edgetl.dataset(table, window=WindowSpec(length=50, stride=25, rate_hz=50.0))
+    network = edgetl.extractor("edgetl/conv1d-s", data=data, turn=30)
+    built = edgetl.build(edgetl.finetune(network, data, recipe="scratch", validation=0.0), data, out=out)
     assert built.held_out_accuracy > 0.9 and built.held_out_samples > 10
     return out
 
