@@ -56,30 +56,46 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=6, help="of the recipes; scratch has half as many again")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", action="store_true", help="keep rows of the last evidence, asked for alike")
+    parser.add_argument(
+        "--only", type=lambda text: text.split(","), metavar="PART,...",
+        help="measure these parts (a set, a set:images a class, statistics), and take what is there of the others",
+    )  # fmt: skip
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    kept = _last_rows(options) if options.resume else {}
-    rows: list[dict[str, Any]] = []
-    moved: list[dict[str, Any]] = []
+    kept = _last_rows(options) if options.resume or options.only else {}
+
+    def wanted(*names: str) -> bool:
+        return options.only is None or bool({*names} & {*options.only})
+
+    done = dict(kept)
     plan = [*SMALL.items(), *(LARGE.items() if options.full else ())]
     recipes = (*RECIPES, "gradual") if options.full else RECIPES
     for name, (backbone, size, counts) in plan:
         for count in counts:
             for draw in range(3 if options.full else 1):
                 cell = {"set": name, "backbone": backbone, "size": size, "images_a_class": count, "draw": draw}
-                rows += _cell(cell, options.epochs, recipes, kept)
-                _written(rows, moved, options)
-    for name, draws in STATISTICS.items():
+                measured = wanted(name, f"{name}:{count or 'all'}")
+                done |= {_key(row): row for row in _cell(cell, options.epochs, recipes, kept, measured)}
+                _written(done, options)
+    for name, draws in STATISTICS.items() if wanted("statistics") else ():
         for draw in range(draws):
             cell = {"set": name, "backbone": "resnet20_cifar", "size": 32, "images_a_class": 20, "draw": draw}
             for recipe in ("last-blocks", "full"):
                 for kind in ("frozen", "moving"):
                     key = _key({**cell, "what": recipe, "head": kind})
-                    moved.append(kept.get(key) or _statistics(cell, recipe, kind, options.epochs))
-                    _written(rows, moved, options)
-    _print(rows)
+                    done[key] = kept.get(key) or _statistics(cell, recipe, kind, options.epochs)
+                    _written(done, options)
+    rows, moved = _parted(done)
+    _print([row for row in rows if _key({**row, "what": "auto", "head": "slda"}) in done])
     _print_statistics(moved)
     return 0
+
+
+def _parted(done: dict[tuple[Any, ...], dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(rows of the table of recipes, rows of batch statistics)."""
+    kinds = ("frozen", "moving")
+    rows = [row for row in done.values() if row["head"] not in kinds]
+    return rows, [row for row in done.values() if row["head"] in kinds]
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -101,8 +117,14 @@ def _length(recipe: str, epochs: int) -> dict[str, int]:
 
 
 def _cell(
-    cell: dict[str, Any], epochs: int, recipes: tuple[str, ...], kept: dict[tuple[Any, ...], dict[str, Any]]
+    cell: dict[str, Any], epochs: int, recipes: tuple[str, ...],
+    kept: dict[tuple[Any, ...], dict[str, Any]],
+    measured: bool,
 ) -> list[dict[str, Any]]:
+    whats = [*(("frozen", head) for head in HEADS), *((recipe, "slda") for recipe in (*recipes, "auto"))]
+    there = [kept[key] for what, head in whats if (key := _key({**cell, "what": what, "head": head})) in kept]
+    if not measured or len(there) == len(whats):
+        return there if len(there) == len(whats) else []
     data = shots(SETS[cell["set"]](), cell["images_a_class"], cell["draw"])
     source = real_backbone(cell["backbone"], cell["size"])
     sizes = {"trained": len(data.training), "held_out": len(data.held_out)}
@@ -144,6 +166,8 @@ def _chosen_row(
         source, data, candidates, seed=0, checkpoints=None, store=FeatureCache(CACHE), workers=open_workers(),
         progress=silent,
     )  # fmt: skip
+    if not choice.trials:
+        print(f"{cell['set']:8} {cell['images_a_class'] or 'all'}: no trials, {choice.why}", flush=True)
     spent, processor = time.perf_counter() - started, time.process_time() - processor
     what = "frozen" if choice.recipe == "head" else choice.recipe
     run = next(row for row in rows if row["what"] == what and row["head"] == "slda")
@@ -190,7 +214,8 @@ def _frozen(source: Any, data: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def _written(rows: list[dict[str, Any]], moved: list[dict[str, Any]], options: argparse.Namespace) -> None:
+def _written(done: dict[tuple[Any, ...], dict[str, Any]], options: argparse.Namespace) -> None:
+    rows, moved = _parted(done)
     plain = {"rows": rows, "batch_statistics": moved, "epochs": options.epochs, "full": options.full}
     write_evidence("recipes-bench", plain)
 
@@ -198,7 +223,7 @@ def _written(rows: list[dict[str, Any]], moved: list[dict[str, Any]], options: a
 def _print_statistics(moved: list[dict[str, Any]]) -> None:
     print("\nResNet-20, 20 images a class, % right by slda: batch statistics frozen / moving, a pair a draw")
     for name in STATISTICS:
-        for recipe in ("last-blocks", "full"):
+        for recipe in ("last-blocks", "full") if any(row["set"] == name for row in moved) else ():
             pairs = [
                 [row["right"] for row in moved if (row["set"], row["what"], row["head"]) == (name, recipe, kind)]
                 for kind in ("frozen", "moving")
@@ -207,7 +232,7 @@ def _print_statistics(moved: list[dict[str, Any]]) -> None:
             said = "  ".join(f"{a:.1f} / {b:.1f}" for a, b in zip(flat[::2], flat[1::2], strict=True))
             means = f"mean {np.mean(flat[::2]):.1f} / {np.mean(flat[1::2]):.1f}"
             print(f"  {name:8} {recipe:12} {said}   {means}")
-    for kind in ("frozen", "moving"):
+    for kind in ("frozen", "moving") if moved else ():
         print(f"  {kind}: mean {100 * np.mean([row['right'] for row in moved if row['head'] == kind]):.1f}", end="")
     print()
 

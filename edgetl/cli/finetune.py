@@ -127,6 +127,8 @@ def _text(result: Any, out: Any) -> str:
         scores = ", ".join(f"{name} {_one(value, numbers)}" for name, value in result.choice.scores.items())
         trials = f"{len(result.choice.trials)} trials on the training part, {result.choice.seconds:.0f} s"
         lines.append(f"  chosen by {trials}: {scores}")
+    elif result.choice is not None:
+        lines.append(f"  not chosen by trials: {result.choice.why}")
     if result.epochs:
         of = f"{len(result.epochs)} epochs, loss {result.epochs[0].loss:.3f} -> {result.epochs[-1].loss:.3f}"
         lines.append(f"  {of}; kept the weights after epoch {result.kept_epoch + 1}")

@@ -15,8 +15,8 @@ record of the run, one JSON object:
   `own`: the linear head that was trained with the network, or null; `alone`: after the same recipe on this task only,
   {} where there are no others; `warnings`: sentences. `tasks`: task -> the same, where the data have several tasks
   (`comparison` is then null), else {}.
-- `choice`: null, or, where recipe "auto" chose: `scores` (recipe -> mean score of its trials), `seconds`, and `trials`,
-  each with `recipe`, `draw`, `score`, `samples` and `seconds`.
+- `choice`: null, or, where recipe "auto" chose: `scores` (recipe -> mean score of its trials), `seconds`, `why` there
+  were no trials, "" where there were, and `trials`, each with `recipe`, `draw`, `score`, `samples` and `seconds`.
 - `seconds`; `command`: the words that were typed, or null from Python; `versions`: package -> version; `weights`:
   `file` and `sha256`.
 """

@@ -102,4 +102,5 @@ def _compared(comparison: Comparison) -> dict[str, Any]:
 
 
 def _chosen(choice: Choice) -> dict[str, Any]:
-    return {"scores": choice.scores, "seconds": choice.seconds, "trials": [asdict(one) for one in choice.trials]}
+    trials = [asdict(one) for one in choice.trials]
+    return {"scores": choice.scores, "seconds": choice.seconds, "why": choice.why, "trials": trials}

@@ -6,7 +6,7 @@ import pytest
 import edgetl
 from edgetl.errors import TuningError
 from edgetl.tuning import RECIPES, tune
-from edgetl.tuning.choice import candidate_recipes
+from edgetl.tuning.choice import _behind, _still_in, candidate_recipes
 from edgetl.tuning.recipes import chosen_recipe
 from tests.host.tuning.small import conv_net, series_net, stripes, waves, weights_digest
 
@@ -43,7 +43,8 @@ def test_who_falls_behind_leaves_and_held_out_samples_take_no_part() -> None:
 
 
 def test_an_interrupted_choice_goes_on_to_the_same_weights(tmp_path) -> None:
-    whole = tune(conv_net(), stripes(), candidates=SHORT)
+    data = stripes(180)
+    whole = tune(conv_net(), data, candidates=SHORT)
 
     class Cut(Exception):
         pass
@@ -57,9 +58,9 @@ def test_an_interrupted_choice_goes_on_to_the_same_weights(tmp_path) -> None:
     said: list = []
 
     with pytest.raises(Cut):
-        tune(conv_net(), stripes(), candidates=SHORT, checkpoints=tmp_path, save_every_s=0.0, progress=cut)
+        tune(conv_net(), data, candidates=SHORT, checkpoints=tmp_path, save_every_s=0.0, progress=cut)
     steps = []
-    result = tune(conv_net(), stripes(), candidates=SHORT, checkpoints=tmp_path, progress=steps.append)
+    result = tune(conv_net(), data, candidates=SHORT, checkpoints=tmp_path, progress=steps.append)
     notes = [step.note for step in steps if step.stage == "choosing a recipe"]
     assert any("scratch, draw 1" in note for note in notes) and not any("full, draw 1" in note for note in notes)
     counts = [(step.done, step.total) for step in steps if step.stage == "choosing a recipe"]
@@ -67,11 +68,11 @@ def test_an_interrupted_choice_goes_on_to_the_same_weights(tmp_path) -> None:
     assert weights_digest(result.extractor) == weights_digest(whole.extractor)
     assert result.choice.scores == whole.choice.scores
     with pytest.raises(TuningError, match="another run, which differs in seed"):
-        tune(conv_net(), stripes(), candidates=SHORT, checkpoints=tmp_path, seed=1)
+        tune(conv_net(), data, candidates=SHORT, checkpoints=tmp_path, seed=1)
 
 
 def test_numbers_are_chosen_by_r2_on_the_last_of_the_training_part() -> None:
-    windows, speed = waves()
+    windows, speed = waves(500)
     data = edgetl.dataset(windows, targets={"speed": speed})
     rows = {"head": RECIPES["head"], "full": chosen_recipe("full", {"epochs": 12, "rate": 3e-3})}
     result = tune(series_net(), data, candidates=rows)
@@ -92,6 +93,15 @@ def test_changes_go_to_the_recipes_that_they_are_for() -> None:
         candidate_recipes([], {})
 
 
-def test_a_single_candidate_is_not_tried() -> None:
-    result = tune(conv_net(), stripes(48), candidates=["head"])
-    assert result.name == "head" and result.choice.trials == () and result.choice.scores == {}
+def test_what_cannot_be_told_apart_is_not_chosen_by_chance() -> None:
+    single = tune(conv_net(), stripes(48), candidates=["head"])
+    assert single.name == "head" and single.choice.trials == () and single.choice.scores == {}
+    few = tune(conv_net(), stripes(48), epochs=1)
+    assert few.name == "full" and "samples would judge, too few" in few.choice.why
+    right = np.array([1.0, 0.0] * 50)
+    near, far = right.copy(), right.copy()
+    near[:2] = 0.0, 1.0  # one sample better, one worse than the leader, and so on: no difference
+    far[:40] = 0.0
+    judged = {"scratch": right, "full": near, "head": far}
+    assert _still_in(list(judged), judged) == ["scratch", "full"]
+    assert {name: mean <= error for name, (mean, error) in _behind(list(judged), judged).items()}["full"]

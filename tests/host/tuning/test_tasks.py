@@ -94,7 +94,7 @@ def test_mixing_samples_keeps_labels_that_both_have(tmp_path) -> None:
 
 
 def test_auto_chooses_for_all_tasks_together() -> None:
-    result = tune(series_net(), speeds(), candidates=["head", "full"], epochs=2, compare_alone=False)
+    result = tune(series_net(), speeds(count=500), candidates=["head", "full"], epochs=2, compare_alone=False)
     assert set(result.choice.scores) == {"head", "full"} and result.name in result.choice.scores
 
 
