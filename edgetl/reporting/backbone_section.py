@@ -49,33 +49,54 @@ def _choice(story: Story, extractor: Mapping[str, Any]) -> list[Part]:
 
 
 def _comparison(tuning: Mapping[str, Any]) -> list[Part]:
-    compared = tuning.get("comparison")
+    tasks = {name: one for name, one in (tuning.get("tasks") or {}).items() if one}
+    compared = {"": tuning["comparison"]} if tuning.get("comparison") else tasks
     if not compared:
         return [Text(["The fine-tuning held nothing out, so its gain was not measured."])]
+    return [*_trials(tuning), *(_table(tuning, task, one) for task, one in compared.items())]
+
+
+def _trials(tuning: Mapping[str, Any]) -> list[Part]:
+    """What recipe "auto" chose from."""
+    choice = tuning.get("choice")
+    if not choice:
+        return []
+    if not choice["scores"]:
+        return [Text([f"Recipe {tuning['recipe']} was taken without a trial: {choice.get('why') or 'no other fits'}."])]
+    best = sorted(choice["scores"].items(), key=lambda item: -item[1])
+    rows: list[list[str | float | int]] = [[name, f"{score:.3f}"] for name, score in best]
+    strong = [place for place, (name, _) in enumerate(best) if name == tuning["recipe"]]
+    caption = f"Mean score of short trials on the training part, in {choice['seconds']:.0f} s; in bold what was taken."
+    return [Table(caption, ["recipe", "score"], rows, strong=strong)]
+
+
+def _table(tuning: Mapping[str, Any], task: str, compared: Mapping[str, Any]) -> Table:
     numbers = compared["score"] == "r2"
     heads = list(compared["frozen"])
+    rows: list[list[str | float | int]] = []
 
-    def cells(scores: Mapping[str, float]) -> list[str | float | int]:
-        return ["" if scores.get(head) is None else _score(scores[head], numbers) for head in heads]
+    def row(name: str, scores: Mapping[str, float]) -> None:
+        if scores:
+            rows.append([name, *("" if scores.get(h) is None else _score(scores[h], numbers) for h in heads)])
 
     plain = "always the mean" if numbers else "always the commonest class"
-    rows: list[list[str | float | int]] = [[plain, *[_score(compared["plain"], numbers)] * len(heads)]]
-    trained = bool(tuning.get("epoch"))
+    row(plain, dict.fromkeys(heads, compared["plain"]))
     from_random = (tuning.get("settings") or {}).get("start") == "random"
-    given = "random weights, untrained" if from_random else "features as they were given"
-    rows.append([given, *cells(compared["frozen"])])
-    if compared.get("scratch"):
-        rows.append(["the same network from random weights", *cells(compared["scratch"])])
+    row("random weights, untrained" if from_random else "features as they were given", compared["frozen"])
+    row("the same network from random weights", compared.get("scratch") or {})
+    row("after the same recipe on this task alone", compared.get("alone") or {})
+    trained = bool(tuning.get("epoch"))
     if trained:
-        rows.append([f"after recipe {tuning['recipe']}", *cells(compared["recipe"])])
+        row(f"after recipe {tuning['recipe']}", compared["recipe"])
     own = compared.get("own")
     said = "" if own is None else f" The linear layer it was trained with: {_score(own, numbers)}."
-    missing = "" if compared.get("scratch") else " Training from scratch was not tried (--scratch)."
+    missing = "" if compared.get("scratch") or from_random else " Training from scratch was not tried (--scratch)."
+    measure = ("R2" if numbers else "% right") + (f" of {task}" if task else "")
     caption = (
-        f"{'R2' if numbers else '% right'} on the {compared['samples']} held-out samples of the run, by the head fitted"
-        f" on the features.{said}{missing if not from_random else ''}"
+        f"{measure} on the {compared['samples']} held-out samples of the run, by the head fitted on the"
+        f" features.{said}{missing}"
     )
-    return [Table(caption, ["", *heads], rows, strong=[len(rows) - 1] if trained else [])]
+    return Table(caption, ["", *heads], rows, strong=[len(rows) - 1] if trained else [])
 
 
 def _curves(tuning: Mapping[str, Any]) -> Section:

@@ -224,3 +224,13 @@ def test_a_page_without_the_samples_says_so(pictures: tuple[Any, str, Any], tmp_
     result, _, _ = pictures
     text = edgetl.write_report(replace(result), out=tmp_path / "x.html").read_text(encoding="utf-8")
     assert "the samples were not at hand" in text and "What it looks at" not in headings(text)
+
+
+def test_tasks_and_the_choice_of_a_recipe_are_told(pictures: tuple[Any, str, Any], tmp_path: Path) -> None:
+    result, _, record = pictures
+    compared = {**record["comparison"], "alone": {"slda": 0.625}}
+    choice = {"scores": {"full": 0.75, "head": 0.5}, "seconds": 3.0, "why": "", "trials": []}
+    several = {**record, "comparison": None, "tasks": {"kind": compared}, "choice": choice}
+    text = edgetl.write_report(result, out=tmp_path / "x.html", tuning=several).read_text(encoding="utf-8")
+    assert "% right of kind" in text and "on this task alone" in text and ">62.5</td>" in text
+    assert "<tr class=strong><td>full</td><td class=n>0.750</td>" in text
