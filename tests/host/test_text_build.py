@@ -56,6 +56,18 @@ def test_a_bundle_of_text_decides_on_a_device_as_on_the_host(engine, bundle, enc
         assert session.predict("heating warm").label == "heating"
 
 
+@pytest.mark.slow
+def test_the_precisions_of_a_board_are_judged_on_text_too(encoder, tmp_path):
+    data = edgetl.dataset(SAID * 6, CLASSES * 6)
+    built = edgetl.build(f"text:{encoder}", data, out=tmp_path / "b.edgetl", devices=["jetson-orin-nano"])
+    shipped = {variant.name: variant.shipped for variant in built.variants}
+    assert set(shipped) == {"fp32", "fp16", "s8s8"} and shipped["fp32"] and shipped["fp16"]
+    with rt.open(built.path, tmp_path / "state", allow_unsigned=True, variant="fp16", engine="onnxruntime") as session:
+        half = np.stack([session.features(text) for text in SAID])
+    with rt.open(built.path, tmp_path / "whole", allow_unsigned=True, variant="fp32", engine="onnxruntime") as session:
+        np.testing.assert_allclose(half, [session.features(text) for text in SAID], atol=5e-3)
+
+
 def test_text_and_other_data_are_not_mixed(bundle, encoder, tmp_path):
     frames = edgetl.dataset(FRAMES, LABELS)
     with pytest.raises(DatasetError, match="takes text"):
