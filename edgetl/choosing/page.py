@@ -38,7 +38,7 @@ def choice_page(ranking: Ranking) -> str:
     if failed := [f"{title}: {one.error}" for title, one in named if one.error]:
         sections.append(Section("What could not be judged", "", [Text(failed)]))
     return page(
-        f"Which backbone for {ranking.dataset}", f"{len(judged)} backbones, {ranking.samples} samples.", sections,
+        f"Which backbone for {ranking.dataset}", f"{len(judged)} candidates, {ranking.samples} samples.", sections,
         "Memory and latency are of this machine; boards are judged by the memory budget of their profile alone.",
     )  # fmt: skip
 

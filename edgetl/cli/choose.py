@@ -14,6 +14,7 @@ from edgetl.cli.backbone import add_split_argument
 from edgetl.cli.progress import shown_progress
 from edgetl.cli.windows import add_window_arguments, opened_data
 from edgetl.errors import BackboneError
+from edgetl.quantize.recipes import S8S8
 
 if TYPE_CHECKING:
     from edgetl.choosing import Likeness, Ranking
@@ -130,6 +131,8 @@ def _table(ranking: Ranking, out: Path | None) -> str:
         f"{ranking.samples} samples of {ranking.dataset}; loo: ridge on the frozen features, each sample left out;"
         f" ms and MB on this machine{'; the page is ' + str(out) if out else ''}"
     )
+    if any(one.precision == S8S8.name for one in ranking.candidates):
+        lines.append("s8s8 is INT8 as the TensorRT family takes it; its ms on this processor say nothing of it there")
     return "\n".join(lines)
 
 
