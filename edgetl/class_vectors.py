@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from edgetl.features import Extractor
 
 __all__ = [
-    "WEIGHT", "ClassVectors", "NamedClasses", "add_class_vectors", "named_classes", "read_class_names",
-    "read_class_vectors", "unlabelled",
+    "WEIGHT", "ClassVectors", "Given", "NamedClasses", "Names", "add_class_vectors", "named_classes",
+    "read_class_names", "read_class_vectors", "unlabelled",
 ]  # fmt: skip
 
 WEIGHT = 0.25  # measured (benchmarks/text.py): a round spread says little of the real one, which labels then give
