@@ -65,12 +65,15 @@ def half_missing(data: TaskDataset, seed: int) -> TaskDataset:
     return replace(data, truth=truth, reader=data.reader)
 
 
+SETS = {"drive": drive, "shop": shop}
+
+
 def main() -> int:
     import torch
 
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
-    for whole in (drive(), shop()):
+    for whole in (SETS[name]() for name in sys.argv[1:] or SETS):
         for seed in SEEDS:
             data = half_missing(whole, seed)
             alone: dict[str, Any] = {}

@@ -158,7 +158,7 @@ def choose_recipe(
         # Time is split once: the last share of what came before the held-out part.
         drawn = _some(whole) if timed else replace(_some(whole), seed=1000 * (seed + 1) + draw)
         drawn = replace(drawn, holdout=SHARE)
-        if len(alive) == 1:
+        if len(alive) == 1 or not len(drawn.held_out):  # groups may be too few to hold any out
             break
         reader = _Draw(extractor, drawn, store, workers)
         for name in alive:
@@ -178,6 +178,8 @@ def choose_recipe(
             trials.append(Trial(name, draw, score, found["samples"], found["seconds"]))
         alive = _still_in(alive, judged)
     bar.end()
+    if not trials:
+        return Choice(favourite, (), "no samples can be held out to choose by")
     near = [name for name, (mean, error) in _behind(alive, judged).items() if mean <= error]
     return Choice(min(near, key=_preference), tuple(trials))
 

@@ -82,7 +82,7 @@ def test_commands_choose_and_finetune_and_build_take_what_the_one_before_gave(fo
     common = ["--backbone", net, "--data", str(folder), "--size", "64", "--resize", "64"]
     assert main(["finetune", *common, "--epochs", "1", "--set", "mixup=0.2", "--out", str(weights)]) == 0
     out = capsys.readouterr().out
-    assert "features as they were" in out and "after recipe last-blocks" in out
+    assert "features as they were" in out and "after recipe full" in out
     assert main(["finetune", *common, "--recipe", "head", "--json", "--weights", str(weights)]) == 0
     assert json.loads(capsys.readouterr().out)["kept_epoch"] is None
     assert main(["build", *common, "--weights", str(weights), "--out", str(tmp_path / "b.edgetl")]) == 0
