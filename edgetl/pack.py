@@ -110,7 +110,7 @@ def build(
     named = named_classes(class_vectors, class_names, class_weight, source)
     if dataset is None:
         if named is None:
-            raise DatasetError("give a dataset, or the classes by class_vectors or class_names")
+            raise DatasetError("give a dataset (--data), or the classes by name: class_names (--class-names) or class_vectors")
         samples: Dataset | TargetDataset = unlabelled(background, named)
     else:
         samples = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
