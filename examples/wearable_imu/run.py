@@ -52,7 +52,9 @@ def recorded(folder: Path, people: range, what: str, most: int = 12) -> list[Rec
             for key in sorted(own)[:most]:
                 values = stored[f"{key}/x"][:, :3].astype(np.float64)
                 stamps, labels = stored[f"{key}/t_ms"] / 1e3, np.array(names)[stored[f"{key}/y"]]
-                recordings.append(Recording(key, stamps, values, labels, f"{person}", CHANNELS, UNITS))
+                # Of phones whole people are held out, of the watches whole walks: their wearers do give labels.
+                group = f"{person}" if what == "sp" else key
+                recordings.append(Recording(key, stamps, values, labels, group, CHANNELS, UNITS))
     return recordings
 
 
