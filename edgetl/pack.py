@@ -110,7 +110,7 @@ def build(
     named = named_classes(class_vectors, class_names, class_weight, source)
     if dataset is None:
         if named is None:
-            raise DatasetError("give a dataset (--data), or the classes by name: class_names (--class-names) or class_vectors")
+            raise DatasetError("give a dataset (--data), or class_names (--class-names) or class_vectors")
         samples: Dataset | TargetDataset = unlabelled(background, named)
     else:
         samples = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
@@ -173,6 +173,7 @@ def build(
         engine.close()
     # Room for another engine version, and for a Pillow that rounds a pixel the other way (measured: 6e-3).
     tolerance = max(1e-2, 10 * parity.max_rel)
+    count = 0 if dataset is None else len(training.labels)
     fitted = time.perf_counter()
     job = Job(source, samples, fit, len(outputs), limits, threads, progress, quantization_aware)
     made = build_variants(job, Built(FP32, graph, space, training, held_out, member, tolerance), wished)
@@ -209,7 +210,7 @@ def build(
         targets=targets,
         provenance={
             "extractor": {"name": source.name, **source.provenance},
-            "dataset": {"name": samples.name, "hash": samples.hash, "training": 0 if dataset is None else len(training.labels)},
+            "dataset": {"name": samples.name, "hash": samples.hash, "training": count},
             "parity": {"max_abs": parity.max_abs, "max_rel": parity.max_rel, "samples": parity.samples},
             "held_out_accuracy": held_out_accuracy,
             **({"named_classes": {"names": list(names), "weight": class_weight}} if names else {}),
@@ -231,7 +232,7 @@ def build(
         classes=classes,
         dim=source.dim,
         feature_space=space,
-        training_samples=0 if dataset is None else len(training.labels),
+        training_samples=count,
         held_out_samples=len(held_out.labels),
         skipped=_skipped(samples, training.rejected + held_out.rejected),
         held_out_accuracy=held_out_accuracy,
