@@ -228,7 +228,9 @@ def _print_statistics(moved: list[dict[str, Any]]) -> None:
                 [row["right"] for row in moved if (row["set"], row["what"], row["head"]) == (name, recipe, kind)]
                 for kind in ("frozen", "moving")
             ]
-            flat = [100 * one for pair in zip(*pairs, strict=True) for one in pair]
+            flat = [100 * one for pair in zip(*pairs, strict=False) for one in pair]  # a pair may be half measured
+            if not flat:
+                continue
             said = "  ".join(f"{a:.1f} / {b:.1f}" for a, b in zip(flat[::2], flat[1::2], strict=True))
             means = f"mean {np.mean(flat[::2]):.1f} / {np.mean(flat[1::2]):.1f}"
             print(f"  {name:8} {recipe:12} {said}   {means}")
