@@ -44,6 +44,10 @@ def namespaces_missing() -> str:
     return "" if done.returncode == 0 else f"no mount in a namespace of its own: {done.stderr.strip()}"
 
 
+# What onnxruntime says when an allocation fails where nothing can be caught: the latter in a thread of its own.
+_ENGINE_ENDS = ("onnxruntime", "std::bad_alloc")
+
+
 def scarce(kind: str, ground: Ground, amounts: Sequence[int], mutant: str = "") -> list[dict[str, Any]]:
     """Each amount of "disk" or "file" (KiB), "memory" (KiB) or "readonly" (0): the lines that were printed."""
     if kind == "memory" and len(amounts) > 1:  # a process that had the memory once keeps it
@@ -58,7 +62,7 @@ def scarce(kind: str, ground: Ground, amounts: Sequence[int], mutant: str = "") 
         [*alone, *command, *([mutant] if mutant else [])], cwd=REPO, capture_output=True, text=True, check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path()},
     )  # fmt: skip
-    if kind == "memory" and done.returncode == -signal.SIGABRT and "onnxruntime" in done.stderr:
+    if kind == "memory" and done.returncode == -signal.SIGABRT and any(one in done.stderr for one in _ENGINE_ENDS):
         return [_aborted(root / "0" / "state", ground.bundles)]
     if done.returncode != 0:
         raise RuntimeError(done.stderr)
