@@ -30,7 +30,7 @@ def tasks_dataset(source: Any, tasks: Any, holdout: float, seed: int, name: str 
     """See `edgetl.dataset`; raises DatasetError."""
     if not isinstance(tasks, Mapping) or not tasks or not all(isinstance(key, str) and key for key in tasks):
         raise DatasetError(
-            'tasks are a dict: for a CSV its columns, {"kind": "class", "angle": "number"}; for arrays name -> values (N,)'
+            'tasks are a dict: of a CSV its columns, {"kind": "class", "angle": "number"}; of arrays name -> values (N,)'
         )
     rule = parse_split(split)
     if rule.kind == "domain" or (rule.kind == "time" and rule.by):
@@ -106,7 +106,7 @@ def _number(path: Path, line: int, name: str, cell: str) -> float:
     except ValueError:
         value = float("nan")
     if not np.isfinite(value):
-        raise DatasetError(f"{path} line {line}: {name} is {cell!r}; give a number, or leave it empty where it is missing")
+        raise DatasetError(f"{path} line {line}: {name} is {cell!r}; give a number, or nothing where it is missing")
     return value
 
 
