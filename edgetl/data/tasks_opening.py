@@ -30,7 +30,7 @@ def tasks_dataset(source: Any, tasks: Any, holdout: float, seed: int, name: str 
     """See `edgetl.dataset`; raises DatasetError."""
     if not isinstance(tasks, Mapping) or not tasks or not all(isinstance(key, str) and key for key in tasks):
         raise DatasetError(
-            'tasks are a dict: of a CSV its columns, {"kind": "class", "angle": "number"}; of arrays name -> values (N,)'
+            'tasks are a dict: of a CSV its columns, {"kind": "class", "angle": "number"}; of arrays name -> values'
         )
     rule = parse_split(split)
     if rule.kind == "domain" or (rule.kind == "time" and rule.by):
