@@ -23,7 +23,8 @@ DEVICES = {
     "newest": ("3.13", ["numpy", "onnxruntime"]),
 }
 SOURCES = ["pyserial", "mcap", "mcap-ros2-support", "tomli"]
-ALSO = ["pillow", "safetensors", "cryptography", "pytest", "hypothesis", *SOURCES]
+TEXT = ["tokenizers>=0.20,<0.21; python_version < '3.9'", "tokenizers>=0.20; python_version >= '3.9'"]
+ALSO = ["pillow", "safetensors", "cryptography", "pytest", "hypothesis", *SOURCES, *TEXT]
 # What some modules are about, and these environments lack: they fail to load for that reason and no other.
 ELSEWHERE = ["cv2", "paho", "rosbags"]
 ABSENT = ["torch", "torchvision", "onnx", "cv2", "edgetl", "scipy", "sklearn"]
