@@ -47,7 +47,7 @@ def add_window_arguments(parser: argparse.ArgumentParser) -> None:
 
 def opened_network_and_data(args: argparse.Namespace) -> tuple[Extractor, Dataset | TargetDataset]:
     """The extractor and the dataset that a command names; a network for windows learns from the data which."""
-    if args.window is None:
+    if not _window_options(args):  # what is wrong with them is said before any network is opened
         return opened_backbone(args), opened_data(args)
     windows: Any = opened_data(args)
     return opened_backbone(args, windows), windows
