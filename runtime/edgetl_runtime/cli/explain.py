@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterable, List, Tuple
 
 from edgetl_runtime.cli.images import labelled_paths, read_or_skip
 from edgetl_runtime.cli.sessions import open_state
-from edgetl_runtime.cli.texts import add_text, asked_texts
+from edgetl_runtime.cli.texts import add_samples, asked_texts
 from edgetl_runtime.errors import SampleError, SourceError
 from edgetl_runtime.heads import Explanation
 
@@ -24,8 +24,7 @@ _MOST_CLASSES = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="image files, or folders of them")
-    add_text(parser)
+    add_samples(parser, "image files, or folders of them")
     parser.add_argument("--neighbours", type=int, default=5, metavar="N", help="nearest samples to name (default 5)")
 
 

@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Sequence, Tuple, Union
 from edgetl_runtime.cli.images import folder_label, labelled_paths, read_or_skip
 from edgetl_runtime.cli.numbers import image_targets, named_value
 from edgetl_runtime.cli.sessions import add_keep_raw, add_policy, open_state
-from edgetl_runtime.cli.texts import NamedText, add_text, asked_texts
+from edgetl_runtime.cli.texts import NamedText, add_samples, asked_texts
 from edgetl_runtime.errors import EdgetlError, SampleError, SourceError
 from edgetl_runtime.labels import plain_text
 from edgetl_runtime.session import Session
@@ -36,8 +36,7 @@ Found = Union[Path, NamedText]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="image files, or folders with a folder a class")
-    add_text(parser)
+    add_samples(parser, "image files, or folders with a folder a class")
     parser.add_argument("--label", help="what all these images show; without it their folder names say so")
     parser.add_argument(
         "--target", type=named_value, action="append", default=[], metavar="NAME=VALUE",

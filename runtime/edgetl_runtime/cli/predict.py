@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple
 from edgetl_runtime.cli.images import folder_label, labelled_paths, read_or_skip
 from edgetl_runtime.cli.numbers import errors_told, image_targets
 from edgetl_runtime.cli.sessions import open_state
-from edgetl_runtime.cli.texts import NamedText, add_text, asked_texts
+from edgetl_runtime.cli.texts import NamedText, add_samples, asked_texts
 from edgetl_runtime.errors import SampleError, SourceError
 from edgetl_runtime.types import Prediction
 from edgetl_runtime.updating import note_answer
@@ -29,8 +29,7 @@ EXAMPLE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="image files, or folders of them")
-    add_text(parser)
+    add_samples(parser, "image files, or folders of them")
     parser.add_argument(
         "--check",
         action="store_true",

@@ -16,7 +16,7 @@ from edgetl_runtime.preprocess import TextPreprocess
 from edgetl_runtime.session import Session
 from edgetl_runtime.text import MAX_TEXT_BYTES, checked_text
 
-__all__ = ["NamedText", "add_text", "asked_texts"]
+__all__ = ["NamedText", "add_samples", "asked_texts"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +30,11 @@ class NamedText:
     label: Optional[str] = None
 
 
-def add_text(parser: argparse.ArgumentParser) -> None:
-    """The option of the commands that take samples."""
-    parser.add_argument(
+def add_samples(parser: argparse.ArgumentParser, files: str) -> None:
+    """What a command is about: `files` (their help), or texts; one of them must be said."""
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument("images", nargs="*", default=[], metavar="IMAGE", help=files)
+    group.add_argument(
         "--text", action="append", default=[], metavar="TEXT",
         help="for a bundle of text: a text itself; may be repeated. Files are then .txt, one text each, folders of"
         " them with a folder a class, or a CSV with the columns text and label",
@@ -47,8 +49,6 @@ def asked_texts(session: Session, texts: Sequence[str], files: Sequence[str], la
     if not isinstance(session.takes, TextPreprocess):
         if texts:
             raise SourceError("--text is for bundles that take text; this one takes something else: name files")
-        if not files:
-            raise SourceError("nothing to look at: name image files, or folders of them")
         return []
     found = [NamedText(text, text) for text in texts]
     for argument in files:
