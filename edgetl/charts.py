@@ -222,8 +222,10 @@ def nice_ticks(low: float, high: float, count: int) -> list[float]:
     magnitude = 10.0 ** math.floor(math.log10(raw))
     step = next(m * magnitude for m in (1, 2, 2.5, 5, 10) if m * magnitude >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    if first == last:  # one value alone, such as 100 %: room is below it, unless it is nothing
+        first, last = (first - 1, last) if high > 0 else (first, last + 1)
     digits = 3 - math.floor(math.log10(step))
-    return [round(i * step, digits) for i in range(first, max(last, first + 1) + 1)]
+    return [round(i * step, digits) for i in range(first, last + 1)]
 
 
 def _apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
