@@ -259,6 +259,8 @@ def test_the_commands_take_text(bundle: Path, tmp_path: Path, capsys: Any) -> No
     table.write_text("text,label\nheating warm,heating\n\"set heating, now\",heating\n,heating\n")
     told = run(capsys, "learn", str(table), *state)
     assert "learnt 2 samples of 1 class, 1 unusable skipped" in told
+    table.write_text("text,label\nlouder,music\nplay it\n")
+    assert main(["learn", str(table), *state]) == 1 and f"{table}:3: there is no label" in capsys.readouterr().err
     assert "learnt sample" in run(capsys, "learn", "--text", "louder music", "--label", "music", *state)
     folder = tmp_path / "check" / "music"
     folder.mkdir(parents=True)

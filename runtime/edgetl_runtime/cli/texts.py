@@ -7,7 +7,7 @@ import csv
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from edgetl_runtime.cli.images import folder_label
 from edgetl_runtime.errors import SampleError, SourceError
@@ -88,11 +88,14 @@ def _rows(path: Path, labelled: bool) -> List[NamedText]:
             if not {"text", *(["label"] if labelled else [])} <= set(columns):
                 wanted = "text and label" if labelled else "text"
                 raise SourceError(f"{path} needs the columns {wanted} in its first line, not {columns}")
-            return [
-                NamedText(
-                    f"{path}:{reader.line_num}", row["text"] or "", plain_text(row["label"]) if labelled else None
-                )
-                for row in reader
-            ]
+            return [_row(f"{path}:{reader.line_num}", row, labelled) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"{path} cannot be read as a CSV in UTF-8: {error}") from error
+
+
+def _row(name: str, row: Dict[str, Any], labelled: bool) -> NamedText:
+    if not labelled:
+        return NamedText(name, row["text"] or "")
+    if not row["label"]:
+        raise SourceError(f"{name}: there is no label in this line")
+    return NamedText(name, row["text"] or "", plain_text(row["label"]))
