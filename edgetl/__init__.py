@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgetl.backbones import extractor
-    from edgetl.build_report import write_report
     from edgetl.choosing import choose
     from edgetl.data import Dataset, dataset
     from edgetl.features import Extractor
     from edgetl.pack import BuildResult, build
     from edgetl.project import Project, init_project, read_project
+    from edgetl.reporting.build_page import write_report
     from edgetl.tuning import finetune
 
 __version__ = "0.1.0"
@@ -40,7 +40,7 @@ _HOMES = {
     "dataset": "data",
     "extractor": "backbones",
     "finetune": "tuning",
-    "write_report": "build_report",
+    "write_report": "reporting.build_page",
     "init_project": "project",
     "read_project": "project",
 }

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from edgetl_runtime.errors import SourceError
 
-from edgetl.charts import Bar, Bars
 from edgetl.checking.facts import Facts, Sample
 from edgetl.checking.result import CheckResult
 from edgetl.checking.signatures import is_frame
-from edgetl.pictures import ContactSheet, Tile, jpeg
-from edgetl.report import Figure, KeyFigures, Part, Remark, Remarks, Section, Table, Text, page
+from edgetl.html.charts import Bar, Bars
+from edgetl.html.page import Figure, KeyFigures, Part, Remark, Remarks, Section, Table, Text, page
+from edgetl.html.pictures import ContactSheet, Tile, jpeg
 
 __all__ = ["check_page"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgetl.bench import likely_share
-from edgetl.charts import Point, Scatter
 from edgetl.choosing.ranking import Candidate, Ranking
-from edgetl.report import Part, Section, Table, Text, page
+from edgetl.html.charts import Point, Scatter
+from edgetl.html.page import Part, Section, Table, Text, page
 
 __all__ = ["choice_page", "ranking_table"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from edgetl_runtime.errors import SourceError
 
 from edgetl.bench import BenchResult, bench
-from edgetl.bench_page import bench_page
 from edgetl.cli.progress import shown_progress
+from edgetl.reporting.bench_page import bench_page
 
 __all__ = ["EXAMPLE", "add_arguments", "interrupted", "run"]
 

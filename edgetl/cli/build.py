@@ -13,7 +13,6 @@ from typing import Any
 from edgetl_runtime.heads import HEADS
 from edgetl_runtime.types import Output
 
-from edgetl.build_report import write_report
 from edgetl.cli.backbone import (
     add_backbone_arguments,
     add_network_arguments,
@@ -27,6 +26,7 @@ from edgetl.cli.windows import add_window_arguments, opened_network_and_data
 from edgetl.pack import BuildResult, build
 from edgetl.project import parse_output
 from edgetl.quantize.fidelity import Limits
+from edgetl.reporting.build_page import write_report
 
 __all__ = ["EXAMPLE", "add_arguments", "interrupted", "run"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgetl_runtime.errors import SourceError
 
-from edgetl.drift_page import drift_page, read_rehearsal
+from edgetl.reporting.drift_page import drift_page, read_rehearsal
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 

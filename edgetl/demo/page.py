@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgetl.charts import Bar, Bars, LineChart, Series
 from edgetl.demo.domains import CLASSES, PREPROCESS, SHOTS, Domains
 from edgetl.demo.results import STEPS, DemoResult, SeedResult
-from edgetl.matrix import Heatmap
-from edgetl.report import Columns, Figure, KeyFigures, Part, Picture, Pictures, Section, Table, Text, page
+from edgetl.html.charts import Bar, Bars, LineChart, Series
+from edgetl.html.matrix import Heatmap
+from edgetl.html.page import Columns, Figure, KeyFigures, Part, Picture, Pictures, Section, Table, Text, page
 
 __all__ = ["demo_page"]
 

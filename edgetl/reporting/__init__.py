@@ -1,7 +1,1 @@
-"""What the page of a build shows: gathered from the bundle as it was written, the data and the run, and laid out."""
-
-from __future__ import annotations
-
-from edgetl.reporting.story import Story, tell
-
-__all__ = ["Story", "tell"]
+"""The pages of bundles: of a build, of a measurement of its variants, of what a recorded stream did to its head."""

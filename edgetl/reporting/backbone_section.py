@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgetl.build_result import BuildResult
-from edgetl.charts import LineChart, Series
 from edgetl.choosing.page import ranking_table
-from edgetl.report import Part, Section, Table, Text
+from edgetl.html.charts import LineChart, Series
+from edgetl.html.page import Part, Section, Table, Text
 from edgetl.reporting.story import Story
 
 __all__ = ["backbone_sections"]

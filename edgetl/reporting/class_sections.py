@@ -6,10 +6,10 @@ import numpy as np
 
 from edgetl.answers import Answers, calibration_error, chance_error, reliability
 from edgetl.build_result import BuildResult
-from edgetl.diagrams import Reliability
-from edgetl.matrix import Heatmap
-from edgetl.pictures import ContactSheet, Pairs, Tile
-from edgetl.report import Columns, Folded, Part, Section, Table, Text
+from edgetl.html.matrix import Heatmap
+from edgetl.html.page import Columns, Folded, Part, Section, Table, Text
+from edgetl.html.pictures import ContactSheet, Pairs, Tile
+from edgetl.reporting.diagrams import Reliability
 from edgetl.reporting.story import Story
 
 __all__ = ["class_sections"]

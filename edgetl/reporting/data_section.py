@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from edgetl.build_result import BuildResult
-from edgetl.pictures import ContactSheet, Strip, Strips, Tile
-from edgetl.report import Folded, Part, Section, Table
+from edgetl.html.page import Folded, Part, Section, Table
+from edgetl.html.pictures import ContactSheet, Strip, Strips, Tile
 from edgetl.reporting.story import Story
 
 __all__ = ["data_section"]

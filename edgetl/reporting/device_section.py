@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from edgetl.build_result import BuildResult
-from edgetl.charts import Bar, Bars
 from edgetl.errors import ProfileError
+from edgetl.html.charts import Bar, Bars
+from edgetl.html.page import Columns, Part, Section, Table, Text
 from edgetl.profiles import DeviceProfile, load_profile
 from edgetl.quantize.recipes import S8S8
 from edgetl.quantize.speed import host_family
-from edgetl.report import Columns, Part, Section, Table, Text
 from edgetl.reporting.costs import Costs
 from edgetl.reporting.story import Story
 

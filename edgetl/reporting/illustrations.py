@@ -19,7 +19,7 @@ from edgetl_runtime.preprocess import ArrayPreprocess, ImagePreprocess, Preproce
 from numpy.typing import NDArray
 
 from edgetl.answers import Answers, NumberAnswers
-from edgetl.pictures import jpeg, shown, text_of, traces, words
+from edgetl.html.pictures import jpeg, shown, text_of, traces, words
 from edgetl.progress import Progress, Step
 from edgetl.reporting.occlusion import Ask, Occlusion, evidence_of, lit, occluded_image, occluded_text, occluded_window
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from edgetl.answers import NumberAnswers
 from edgetl.build_result import BuildResult
-from edgetl.charts import Bar, Bars
-from edgetl.diagrams import PredictedTrue
-from edgetl.pictures import ContactSheet, Pairs, Tile
-from edgetl.report import Columns, Part, Section, Table
+from edgetl.html.charts import Bar, Bars
+from edgetl.html.page import Columns, Part, Section, Table
+from edgetl.html.pictures import ContactSheet, Pairs, Tile
+from edgetl.reporting.diagrams import PredictedTrue
 from edgetl.reporting.story import Story
 
 __all__ = ["number_sections"]

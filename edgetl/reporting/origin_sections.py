@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgetl.build_result import BuildResult
-from edgetl.charts import Bar, Bars
-from edgetl.report import Code, Columns, Folded, Part, Section, Table, Text
+from edgetl.html.charts import Bar, Bars
+from edgetl.html.page import Code, Columns, Folded, Part, Section, Table, Text
 from edgetl.reporting.story import Story
 
 __all__ = ["content_section", "origin_section", "size_of"]

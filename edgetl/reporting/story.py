@@ -15,7 +15,7 @@ from edgetl_runtime.errors import EngineError, SourceError
 from edgetl.build_result import BuildResult
 from edgetl.choosing.footprint import ENGINE
 from edgetl.data import TargetDataset
-from edgetl.pictures import text_of
+from edgetl.html.pictures import text_of
 from edgetl.progress import Progress, Step, silent
 from edgetl.reporting.costs import Costs, measured_costs
 from edgetl.reporting.illustrations import (

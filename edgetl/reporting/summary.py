@@ -9,7 +9,7 @@ import numpy as np
 from edgetl.answers import Answers, calibration_error, chance_error, reliability
 from edgetl.bench import likely_share
 from edgetl.build_result import BuildResult
-from edgetl.report import Figure, KeyFigures, Part, Remark, Remarks, Section
+from edgetl.html.page import Figure, KeyFigures, Part, Remark, Remarks, Section
 from edgetl.reporting.origin_sections import size_of
 from edgetl.reporting.story import Story
 

@@ -13,11 +13,11 @@ from PIL import Image
 
 import edgetl
 from edgetl.bench import BenchResult, Measured, bench, likely_share
-from edgetl.bench_page import bench_page
-from edgetl.charts import Point, Scatter
 from edgetl.cli import main
 from edgetl.data import Dataset
 from edgetl.errors import DatasetError
+from edgetl.html.charts import Point, Scatter
+from edgetl.reporting.bench_page import bench_page
 from tests.runtime import golden
 
 

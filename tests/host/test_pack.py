@@ -27,8 +27,8 @@ from PIL import Image
 
 import edgetl
 from edgetl.backbones import from_module
-from edgetl.build_page import build_page
 from edgetl.errors import DatasetError, ParityError, ProfileError
+from edgetl.reporting.build_page import build_page
 from tests.runtime import golden
 
 FRAMES, LABELS = golden.frames(), golden.labels()

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgetl.charts import Bar, Bars, LineChart, Series, nice_ticks
-from edgetl.matrix import Heatmap
-from edgetl.report import Columns, Figure, KeyFigures, Picture, Pictures, Section, Table, Text, page
+from edgetl.html.charts import Bar, Bars, LineChart, Series, nice_ticks
+from edgetl.html.matrix import Heatmap
+from edgetl.html.page import Columns, Figure, KeyFigures, Picture, Pictures, Section, Table, Text, page
 
 EVIL = '<script>alert("1 & 2")</script>'
 VOID = {"meta", "img", "br", "link", "input", "hr", "wbr"}

@@ -21,7 +21,7 @@ __all__ = [
 
 
 class Part(Protocol):
-    """Anything that can stand on a page; the charts of `edgetl.charts` are parts too."""
+    """Anything that can stand on a page; the charts of `edgetl.html.charts` are parts too."""
 
     def html(self) -> str:
         """This part as HTML, escaped."""
@@ -222,7 +222,7 @@ def page(title: str, lead: str, sections: Sequence[Section], footer: str = "", c
 
     `contents` puts the titles of the sections on top, to jump to.
     """
-    style = files("edgetl").joinpath("report.css").read_text(encoding="utf-8")
+    style = files("edgetl.html").joinpath("page.css").read_text(encoding="utf-8")
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

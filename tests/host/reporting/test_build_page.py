@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgetl.build_page import build_page
 from edgetl.pack import BuildResult
 from edgetl.parity import Parity
+from edgetl.reporting.build_page import build_page
 
 
 def result(confusion: np.ndarray, **changes: object) -> BuildResult:

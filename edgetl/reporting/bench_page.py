@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from edgetl.bench import BenchResult, Measured, likely_share
-from edgetl.charts import Bar, Bars, Point, Scatter
-from edgetl.report import Part, Section, Table, Text, page
+from edgetl.html.charts import Bar, Bars, Point, Scatter
+from edgetl.html.page import Part, Section, Table, Text, page
 
 __all__ = ["bench_page"]
 

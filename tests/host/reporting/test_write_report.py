@@ -19,8 +19,8 @@ from benchmarks.browser import Browser, find_chromium
 from edgetl.answers import Answers, NumberAnswers, calibration_error, chance_error, reliability
 from edgetl.choosing import Candidate, Ranking
 from edgetl.cli import main
-from edgetl.matrix import Heatmap
-from edgetl.report import Section, page
+from edgetl.html.matrix import Heatmap
+from edgetl.html.page import Section, page
 from edgetl.reporting.occlusion import occluded_image, occluded_window
 from edgetl.reporting.records import read_choice, tuning_beside
 from edgetl.tuning import record_path, save_tuned, tune

@@ -8,7 +8,7 @@ from html import escape
 
 from edgetl.answers import ReliabilityBin
 from edgetl.bench import likely_share
-from edgetl.charts import drawing, lettered, nice_ticks
+from edgetl.html.charts import drawing, lettered, nice_ticks
 
 __all__ = ["PredictedTrue", "Reliability"]
 

@@ -2,25 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetl_runtime.errors import SourceError
+
 from edgetl.build_result import BuildResult
-from edgetl.report import Section, Table, Text, page
+from edgetl.html.page import Section, Table, Text, page
+from edgetl.progress import Progress, silent
 from edgetl.reporting.backbone_section import backbone_sections
 from edgetl.reporting.class_sections import class_sections
 from edgetl.reporting.data_section import data_section
 from edgetl.reporting.device_section import device_section
 from edgetl.reporting.number_sections import number_sections
 from edgetl.reporting.origin_sections import content_section, origin_section
-from edgetl.reporting.story import Story
+from edgetl.reporting.story import Story, tell
 from edgetl.reporting.summary import summary
-from edgetl.variants_page import variant_sections
+from edgetl.reporting.variant_sections import variant_sections
 
-__all__ = ["build_page"]
+if TYPE_CHECKING:
+    from edgetl.choosing import Ranking
+    from edgetl.data import Dataset, TargetDataset
+
+__all__ = ["build_page", "write_report"]
+
+
+def write_report(
+    result: BuildResult,
+    dataset: Dataset | TargetDataset | None = None,
+    *,
+    out: str | Path | None = None,
+    tuning: Mapping[str, Any] | None = None,
+    ranking: Ranking | None = None,
+    commands: Sequence[str] = (),
+    progress: Progress = silent,
+) -> Path:
+    """Write the page of a build, by default beside the bundle, and return its path.
+
+    With the `dataset` it was built from it shows samples, errors, what answers rest on, and what a frame costs here.
+    `tuning` is what `edgetl.tuning.record_of` gives, `ranking` what `edgetl.choose` gives, `commands` are shown as the
+    way to repeat the build. One file, no script, no network. Raises SourceError, BundleError.
+    """
+    story = tell(result, dataset, tuning=tuning, ranking=ranking, commands=commands, progress=progress)
+    report = Path(out) if out is not None else result.path.with_suffix(".html")
+    try:
+        report.write_text(build_page(result, story), encoding="utf-8")
+    except OSError as error:
+        raise SourceError(f"the bundle is written, its report {report} is not: {error.strerror or error}") from error
+    return report
 
 
 def build_page(result: BuildResult, story: Story | None = None) -> str:
     """The whole page as one text; nothing in it needs a network.
 
-    Without the `story` (`edgetl.reporting.tell`) it says what the result says, and shows no sample.
+    Without the `story` (`edgetl.reporting.story.tell`) it says what the result says, and shows no sample.
     """
     known = story or Story()
     sections = [summary(result, known), data_section(result, known), *backbone_sections(result, known)]

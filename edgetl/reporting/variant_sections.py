@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from edgetl.build_result import BuildResult, VariantReport
-from edgetl.charts import Bar, Bars
-from edgetl.report import Columns, Part, Section, Table, Text
+from edgetl.html.charts import Bar, Bars
+from edgetl.html.page import Columns, Part, Section, Table, Text
 
 __all__ = ["variant_sections"]
 

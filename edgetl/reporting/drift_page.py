@@ -12,8 +12,8 @@ from typing import Any
 
 from edgetl_runtime.errors import SourceError
 
-from edgetl.charts import LineChart, Series
-from edgetl.report import Figure, KeyFigures, Part, Section, Table, Text, page
+from edgetl.html.charts import LineChart, Series
+from edgetl.html.page import Figure, KeyFigures, Part, Section, Table, Text, page
 
 __all__ = ["drift_page", "read_rehearsal"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from edgetl.charts import drawing, lettered
+from edgetl.html.charts import drawing, lettered
 
 __all__ = ["Heatmap"]
 

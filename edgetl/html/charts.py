@@ -1,6 +1,6 @@
 """Charts as inline SVG, from the standard library alone: no script, no network, legible on a phone.
 
-A line chart is drawn twice, for a wide and for a narrow page, and the style sheet of `edgetl.report` shows
+A line chart is drawn twice, for a wide and for a narrow page, and the style sheet of `edgetl.html.page` shows
 one of them: scaled down, the letters of a single drawing would be too small on a phone.
 """
 
