@@ -15,6 +15,7 @@ import importlib
 import importlib.util
 import json
 import os
+import random
 import re
 import resource
 import subprocess
@@ -33,6 +34,7 @@ HOURS = FOLDER / "hours.jsonl"
 TIMEOUT_S = 10  # of CPU; libFuzzer itself looks at the clock, and this machine may be busy
 CLOCK_S = 60
 MEMORY_MIB = 1024
+BY_FORM = 0.7  # the share of changes that keep the outer form; the others are libFuzzer's own
 
 
 def run_target(name: str, seconds: float) -> dict[str, Any]:
@@ -143,7 +145,14 @@ def _one(name: str, options: list[str]) -> int:
         with contextlib.suppress(EdgetlError):
             target(data)
 
-    atheris.Setup([sys.argv[0], *options], test_one_input)
+    def change(data: bytes, most_bytes: int, seed: int) -> bytes:
+        rng = random.Random(seed)
+        changed = TARGETS[name].change(data, rng) if rng.random() < BY_FORM else data
+        if changed == data or len(changed) > most_bytes:
+            return bytes(atheris.Mutate(data, most_bytes))
+        return changed
+
+    atheris.Setup([sys.argv[0], *options], test_one_input, custom_mutator=change)
     atheris.Fuzz()
     return 0
 

@@ -86,7 +86,7 @@ class Buffer:
             fits = rows.dtype == np.float16 and rows.ndim == 2 and rows.shape[1] == dim and len(rows) <= capacity
             if not fits or stamps.shape != (len(rows),) or not (np.isfinite(rows).all() and np.isfinite(stamps).all()):
                 raise ValueError("its arrays do not fit its metadata")
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise StatisticsError(f"this is no buffer of unlabelled features: {error}") from error
         result._rows, result._stamps = np.array(rows), np.array(stamps, dtype=np.float64)
         result._size, result._next = len(rows), len(rows) % capacity

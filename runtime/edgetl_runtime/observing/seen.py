@@ -77,7 +77,7 @@ class Seen:
         try:
             arrays, metadata = unpack_tensors(data, "what was seen without labels")
             self._take(arrays, metadata)
-        except (EdgetlError, KeyError, TypeError, ValueError) as error:
+        except (EdgetlError, AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise StatisticsError(f"what was seen without labels cannot be read: {error}") from error
 
     def _take(self, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> None:

@@ -63,7 +63,7 @@ def unpack_fitted(data: bytes, what: str, feature_space: str, dim: int) -> Fitte
         probe = np.zeros((1, dim), np.float32)
         head.decision(probe)
         fitted.outliers.score(probe)
-    except (EdgetlError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (EdgetlError, AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise StateCorruptError(f"{what} cannot be read: {error}") from error
     if head.feature_space != feature_space:
         raise StateCorruptError(f"{what} belongs to another extractor")

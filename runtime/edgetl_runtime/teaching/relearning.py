@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from edgetl_runtime.bundle.members import HeadMember, SourceSamples
 from edgetl_runtime.bundle.tensors import pack_tensors, unpack_tensors
+from edgetl_runtime.errors import EdgetlError, StateCorruptError
 from edgetl_runtime.learner import Learner
 from edgetl_runtime.reservoir import Reservoir
 from edgetl_runtime.statistics import Statistics
@@ -84,10 +85,14 @@ def pack_sums(sums: Mapping[str, Sum]) -> bytes:
 
 
 def unpack_sums(folded: Folded) -> Dict[str, Sum]:
-    """The sums of a learner, as they were packed; raises BundleCorruptError, StatisticsError."""
-    tensors, metadata = unpack_tensors(folded.state, "the sum of the oldest samples")
-    sums: Dict[str, Sum] = {}
-    for name, (samples, fields) in metadata.items():
-        arrays = {key[len(name) + 1 :]: array for key, array in tensors.items() if key.startswith(f"{name}.")}
-        sums[name] = Reservoir.from_state(arrays, fields) if samples else Statistics.from_state(arrays, fields)
+    """The sums of a learner, as they were packed; raises StateCorruptError."""
+    what = "the sum of the oldest samples"
+    try:
+        tensors, metadata = unpack_tensors(folded.state, what)
+        sums: Dict[str, Sum] = {}
+        for name, (samples, fields) in metadata.items():
+            arrays = {key[len(name) + 1 :]: array for key, array in tensors.items() if key.startswith(f"{name}.")}
+            sums[name] = Reservoir.from_state(arrays, fields) if samples else Statistics.from_state(arrays, fields)
+    except (EdgetlError, AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise StateCorruptError(f"{what} cannot be read: {error}") from error
     return sums
