@@ -34,7 +34,7 @@ def unpack_tensors(data: bytes, what: str) -> Tuple[Dict[str, NDArray[Any]], Dic
         tensors = load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         metadata = json.loads(header.get("__metadata__", {}).get(_METADATA_KEY, "null"))
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (SafetensorError, AttributeError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleCorruptError(f"{what}: not readable as safetensors ({error}); fetch the bundle again") from error
     if not isinstance(metadata, dict):
         raise BundleCorruptError(f"{what}: no edgetl metadata in its header; build the bundle again")
