@@ -10,7 +10,8 @@ from edgetl.demo.domains import CLASSES, PREPROCESS, SHOTS, Domains
 from edgetl.demo.results import STEPS, DemoResult, SeedResult
 from edgetl.html.charts import Bar, Bars, LineChart, Series
 from edgetl.html.matrix import Heatmap
-from edgetl.html.page import Columns, Figure, KeyFigures, Part, Picture, Pictures, Section, Table, Text, page
+from edgetl.html.page import Columns, Figure, KeyFigures, Part, Section, Table, Text, page
+from edgetl.html.pictures import Picture, Pictures
 
 __all__ = ["demo_page"]
 

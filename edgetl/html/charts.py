@@ -1,7 +1,7 @@
 """Charts as inline SVG, from the standard library alone: no script, no network, legible on a phone.
 
-A line chart is drawn twice, for a wide and for a narrow page, and the style sheet of `edgetl.html.page` shows
-one of them: scaled down, the letters of a single drawing would be too small on a phone.
+A line chart is drawn twice, for a wide and for a narrow page, and the style sheet shows one of them: scaled down, the
+letters of a single drawing would be too small on a phone.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+
+from edgetl.html.page import captioned
 
 __all__ = ["Bar", "Bars", "LineChart", "Point", "Scatter", "Series", "drawing", "lettered", "nice_ticks"]
 
@@ -54,11 +56,9 @@ class LineChart:
             f"<span>{escape(s.label)}</span><b>{self._value(s.points[-1][1])}</b></li>"
             for i, s in enumerate(self.series)
         )
-        return (
-            f'<figure class="chart"><div class="wide">{self._svg(900, 430, named=True)}</div>'
-            f'<div class="narrow">{self._svg(360, 300, named=False)}<ul class="legend">{legend}</ul></div>'
-            f"<figcaption>{escape(self.caption)}</figcaption></figure>"
-        )
+        wide, narrow = self._svg(900, 430, named=True), self._svg(360, 300, named=False)
+        below = f'<div class="narrow">{narrow}<ul class="legend">{legend}</ul></div>'
+        return captioned(f'<div class="wide">{wide}</div>{below}', self.caption, "chart")
 
     def _value(self, y: float) -> str:
         return f"{y:.{self.digits}f}{escape(self.unit)}"
@@ -151,11 +151,9 @@ class Scatter:
             f"<b>{p.y:.1f}{escape(self.y_unit)}, {p.x:.2f}{escape(self.x_unit)}</b></li>"
             for number, p in enumerate(self.points, 1)
         )
-        return (
-            f'<figure class="chart"><div class="wide">{self._svg(900, 400, kinds)}</div>'
-            f'<div class="narrow">{self._svg(360, 300, kinds)}</div><ul class="legend">{legend}</ul>'
-            f"<figcaption>{escape(self.caption)}</figcaption></figure>"
-        )
+        wide, narrow = self._svg(900, 400, kinds), self._svg(360, 300, kinds)
+        both = f'<div class="wide">{wide}</div><div class="narrow">{narrow}</div>'
+        return captioned(f'{both}<ul class="legend">{legend}</ul>', self.caption, "chart")
 
     def _svg(self, width: int, height: int, kinds: Sequence[str]) -> str:
         ticks = nice_ticks(min(p.interval[0] for p in self.points), max(p.interval[1] for p in self.points), 6)
@@ -212,7 +210,7 @@ class Bars:
             f' style="width:{max(100 * bar.value / longest, 0.4):.1f}%"></b></i><em>{escape(bar.text)}</em></li>'
             for bar in self.bars
         )
-        return f'<figure class="bars"><ul>{rows}</ul><figcaption>{escape(self.caption)}</figcaption></figure>'
+        return captioned(f"<ul>{rows}</ul>", self.caption, "bars")
 
 
 def nice_ticks(low: float, high: float, count: int) -> list[float]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from edgetl.html.charts import drawing, lettered
+from edgetl.html.page import captioned
 
 __all__ = ["Heatmap"]
 
@@ -76,11 +77,10 @@ class Heatmap:
                     parts.append(lettered(kind, left + (j + 0.5) * cell, y + (5 if counted else 4), str(number)))
         wide, high = round(left + size + 2), round(top + size + 2)
         svg = drawing(wide, high, self.caption, parts)
-        caption = f"<figcaption>{escape(self.caption)}</figcaption>"
         if counted or not named:
-            return f'<figure class="matrix">{svg}{caption}</figure>'
+            return captioned(svg, self.caption, "matrix")
         box = f'<div class="scroll"><div style="width:{wide}px">{svg}</div></div>'
-        return f'<figure class="matrix large">{box}{caption}</figure>'
+        return captioned(box, self.caption, "matrix large")
 
 
 def _rule(left: float, top: float, size: float, at: float) -> str:

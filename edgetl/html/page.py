@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
-from typing import Any, Protocol
-
-from numpy.typing import NDArray
-from PIL import Image
+from typing import Protocol
 
 __all__ = [
-    "Code", "Columns", "Figure", "Folded", "KeyFigures", "Part", "Picture", "Pictures", "Remark", "Remarks", "Section",
-    "Table", "Text", "page",
+    "Code", "Columns", "Figure", "Folded", "KeyFigures", "Part", "Remark", "Remarks", "Section", "Table", "Text",
+    "captioned", "page",
 ]  # fmt: skip
 
 
@@ -120,10 +115,8 @@ class Table:
             + "</tr>"
             for number, row in enumerate(self.rows)
         )
-        return (
-            f'<figure><div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-            f"<figcaption>{escape(self.caption)}</figcaption></figure>"
-        )
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return captioned(f'<div class="scroll">{table}</div>', self.caption)
 
 
 @dataclass(frozen=True)
@@ -164,7 +157,7 @@ class Code:
     def html(self) -> str:
         """Text of fixed width; a long line scrolls in its own box."""
         text = escape("\n".join(self.lines))
-        return f'<figure><pre class="scroll">{text}</pre><figcaption>{escape(self.caption)}</figcaption></figure>'
+        return captioned(f'<pre class="scroll">{text}</pre>', self.caption)
 
 
 @dataclass(frozen=True)
@@ -178,32 +171,6 @@ class Folded:
         """Folded, without a script."""
         inside = "".join(part.html() for part in self.parts)
         return f"<details><summary>{escape(self.title)}</summary>{inside}</details>"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """Pixels (H, W) or (H, W, 3) uint8 with a short caption."""
-
-    pixels: NDArray[Any]
-    caption: str = ""
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """A row of small pictures, embedded as PNG and shown without smoothing at `side` CSS pixels."""
-
-    caption: str
-    pictures: Sequence[Picture]
-    side: int = 64
-
-    def html(self) -> str:
-        """The pictures; each is embedded as it is and enlarged by the browser."""
-        items = "".join(
-            f'<li><img alt="{escape(p.caption)}" width="{self.side}" height="{self.side}" src="{_png(p.pixels)}">'
-            f"<span>{escape(p.caption)}</span></li>"
-            for p in self.pictures
-        )
-        return f'<figure class="pictures"><ul>{items}</ul><figcaption>{escape(self.caption)}</figcaption></figure>'
 
 
 @dataclass(frozen=True)
@@ -233,6 +200,12 @@ def page(title: str, lead: str, sections: Sequence[Section], footer: str = "", c
     )
 
 
+def captioned(inside: str, caption: str, kind: str = "") -> str:
+    """HTML with its caption below, which is escaped; `kind` is its class in the style sheet."""
+    named = f' class="{kind}"' if kind else ""
+    return f"<figure{named}>{inside}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
 def _kind(text: str, right: bool) -> str:
     """How a cell is set: numbers to the right; what would make a column too wide, or too narrow, by itself."""
     if right:
@@ -251,9 +224,3 @@ def _contents(sections: Sequence[Section]) -> str:
 
 def _anchor(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-
-
-def _png(pixels: NDArray[Any]) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""Samples to look at: pictures as small JPEGs, windows of a time series as traces, in rows that reflow."""
+"""Samples to look at: pictures as small JPEGs or as they are, windows of a time series as traces, texts as words."""
 
 from __future__ import annotations
 
@@ -13,10 +13,41 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["ContactSheet", "Pairs", "Strip", "Strips", "Tile", "jpeg", "shown", "text_of", "traces", "words"]
+from edgetl.html.page import captioned
+
+__all__ = [
+    "ContactSheet", "Pairs", "Picture", "Pictures", "Strip", "Strips", "Tile", "jpeg", "shown", "text_of", "traces",
+    "words",
+]  # fmt: skip
 
 _SIDE = 120
 _COLUMNS, _MOST_WORDS = 120, 40
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Pixels (H, W) or (H, W, 3) uint8 with a short caption."""
+
+    pixels: NDArray[Any]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A row of small pictures, embedded as PNG and shown without smoothing at `side` CSS pixels."""
+
+    caption: str
+    pictures: Sequence[Picture]
+    side: int = 64
+
+    def html(self) -> str:
+        """The pictures; each is embedded as it is and enlarged by the browser."""
+        items = "".join(
+            f'<li><img alt="{escape(p.caption)}" width="{self.side}" height="{self.side}" src="{_png(p.pixels)}">'
+            f"<span>{escape(p.caption)}</span></li>"
+            for p in self.pictures
+        )
+        return captioned(f"<ul>{items}</ul>", self.caption, "pictures")
 
 
 @dataclass(frozen=True)
@@ -42,7 +73,7 @@ class ContactSheet:
     def html(self) -> str:
         """The sheet; pictures are JPEGs inside the page."""
         body = "".join(f'<ul class="sheet">{"".join(_tile(tile) for tile in row)}</ul>' for row in self.rows)
-        return f"<figure>{body}<figcaption>{escape(self.caption)}</figcaption></figure>"
+        return captioned(body, self.caption)
 
 
 @dataclass(frozen=True)
@@ -59,7 +90,7 @@ class Pairs:
             f"{''.join(f'<span>{escape(line)}</span>' for line in tile.lines if line)}</li>"
             for tile in self.tiles
         )
-        return f'<figure><ul class="pairs">{items}</ul><figcaption>{escape(self.caption)}</figcaption></figure>'
+        return captioned(f'<ul class="pairs">{items}</ul>', self.caption)
 
 
 @dataclass(frozen=True)
@@ -85,16 +116,14 @@ class Strips:
             f"<div>{''.join(_image(image, 64) for image in one.images)}</div></li>"
             for one in self.strips
         )
-        return f'<figure><ul class="strips">{items}</ul><figcaption>{escape(self.caption)}</figcaption></figure>'
+        return captioned(f'<ul class="strips">{items}</ul>', self.caption)
 
 
 def jpeg(frame: NDArray[Any], side: int = _SIDE, quality: int = 80) -> str:
     """A frame (H, W), (H, W, 1) or (H, W, 3) uint8 as a JPEG inside an address, at most `side` pixels long."""
     image = Image.fromarray(frame[:, :, 0] if frame.ndim == 3 and frame.shape[2] == 1 else frame)
     image.thumbnail((side, side))
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "JPEG", quality=quality)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return _address(image.convert("RGB"), "jpeg", quality=quality)
 
 
 def traces(window: NDArray[Any], shares: Sequence[float] = (), side: int = _SIDE) -> str:
@@ -151,6 +180,16 @@ def shown(sample: Any, side: int = _SIDE) -> str:
     if sample.dtype.kind == "f" and sample.ndim in (1, 2) and len(sample) > 1:
         return traces(sample, side=side)
     return ""
+
+
+def _png(pixels: NDArray[Any]) -> str:
+    return _address(Image.fromarray(pixels), "png", optimize=True)
+
+
+def _address(image: Image.Image, kind: str, **options: Any) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _tile(tile: Tile) -> str:

@@ -9,6 +9,7 @@ from html import escape
 from edgetl.answers import ReliabilityBin
 from edgetl.bench import likely_share
 from edgetl.html.charts import drawing, lettered, nice_ticks
+from edgetl.html.page import captioned
 
 __all__ = ["PredictedTrue", "Reliability"]
 
@@ -58,7 +59,7 @@ class Reliability:
             middle = (_across(one.low) + _across(one.high)) / 2
             parts.append(lettered("count", middle, floor - tall - 4, str(one.count)))
         svg = drawing(round(_SIDE), round(high), self.caption, parts)
-        return f'<figure class="square">{svg}<figcaption>{escape(self.caption)}</figcaption></figure>'
+        return captioned(svg, self.caption, "square")
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class PredictedTrue:
         parts.append(lettered("axis", 4, 13, f"{self.name} as said", "start"))
         parts.append(lettered("axis", (_LEFT + _SIDE - _RIGHT) / 2, _SIDE - 5, f"{self.name} in truth"))
         svg = drawing(round(_SIDE), round(_SIDE), self.caption, parts)
-        return f'<figure class="square">{svg}<figcaption>{escape(self.caption)}</figcaption></figure>'
+        return captioned(svg, self.caption, "square")
 
 
 def _across(share: float) -> float:

@@ -16,7 +16,6 @@ from edgetl.bench import BenchResult, Measured, bench, likely_share
 from edgetl.cli import main
 from edgetl.data import Dataset
 from edgetl.errors import DatasetError
-from edgetl.html.charts import Point, Scatter
 from edgetl.reporting.bench_page import bench_page
 from tests.runtime import golden
 
@@ -74,17 +73,6 @@ def test_the_page_shows_every_way_and_what_does_not_run(result: BenchResult) -> 
 )
 def test_intervals_are_wilsons(share: float, count: int, interval: tuple[float, float]) -> None:
     assert np.allclose(likely_share(share, count), interval, atol=1e-4)
-
-
-def test_points_stand_where_their_figures_say() -> None:
-    points = [Point("slow and right", 8.0, 90.0, (85.0, 95.0), "a"), Point("quick", 2.0, 60.0, (50.0, 70.0), "b")]
-    text = Scatter("c", "ms", "%", points).html()
-    wide = text[text.index('class="wide"') : text.index('class="narrow"')]
-    circle = re.search(r'<circle [^>]*cx="([\d.]+)" cy="([\d.]+)"', wide)
-    square = re.search(r'<rect class="mark[^>]*x="([\d.]+)" y="([\d.]+)"', wide)
-    assert circle and square
-    assert float(circle[1]) > float(square[1]) + 300 and float(circle[2]) < float(square[2]) - 100
-    assert text.count("slow and right") == 3 and "1. slow and right" in text
 
 
 def test_the_command_prints_json_and_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

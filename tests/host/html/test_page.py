@@ -1,3 +1,5 @@
+"""What pages are made of: drawn where the figures are, escaped, and in need of nothing from outside."""
+
 from __future__ import annotations
 
 import base64
@@ -11,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgetl.html.charts import Bar, Bars, LineChart, Series, nice_ticks
+from edgetl.html.charts import Bar, Bars, LineChart, Point, Scatter, Series, nice_ticks
 from edgetl.html.matrix import Heatmap
-from edgetl.html.page import Columns, Figure, KeyFigures, Picture, Pictures, Section, Table, Text, page
+from edgetl.html.page import Columns, Figure, KeyFigures, Section, Table, Text, page
+from edgetl.html.pictures import Picture, Pictures
 
 EVIL = '<script>alert("1 & 2")</script>'
 VOID = {"meta", "img", "br", "link", "input", "hr", "wbr"}
@@ -147,6 +150,17 @@ def test_every_line_has_its_value_in_both_drawings():
     tree = _Tree(_chart().html())
     for value, name in (("90.0", "device"), ("89.8", "alone"), ("97.4", "oracle")):
         assert tree.texts.count(value) == 2 and tree.texts.count(name) == 2
+
+
+def test_points_stand_where_their_figures_say():
+    points = [Point("slow and right", 8.0, 90.0, (85.0, 95.0), "a"), Point("quick", 2.0, 60.0, (50.0, 70.0), "b")]
+    text = Scatter("c", "ms", "%", points).html()
+    wide = text[text.index('class="wide"') : text.index('class="narrow"')]
+    circle = re.search(r'<circle [^>]*cx="([\d.]+)" cy="([\d.]+)"', wide)
+    square = re.search(r'<rect class="mark[^>]*x="([\d.]+)" y="([\d.]+)"', wide)
+    assert circle and square
+    assert float(circle[1]) > float(square[1]) + 300 and float(circle[2]) < float(square[2]) - 100
+    assert text.count("slow and right") == 3 and "1. slow and right" in text
 
 
 def test_a_confusion_matrix_writes_every_count_once_and_shades_by_share():
