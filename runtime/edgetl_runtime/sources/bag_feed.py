@@ -12,7 +12,7 @@ import logging
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.highlevel import AnyReader
 
 from edgetl_runtime.errors import SampleError, SourceError
 from edgetl_runtime.sources.feed import About, Sample
@@ -56,9 +56,9 @@ class BagFeed:
         try:
             self._bag = AnyReader([folder])
             self._bag.open()
-        except (AnyReaderError, OSError, ValueError) as error:
+        except Exception as error:  # besides its own errors it lets through what a damaged index makes of its parts
             advice = "one that was cut needs `rosbag reindex`"
-            raise SourceError(f"{path} cannot be read as a bag: {error}; {advice}") from error
+            raise SourceError(f"{path} cannot be read as a bag: {_said(error)}; {advice}") from error
         try:
             connections = [
                 connection
@@ -91,16 +91,16 @@ class BagFeed:
             except Exception as error:  # whatever a damaged bag makes of its reader
                 self._damage["cut"] = self._damage.get("cut", 0) + 1
                 self._messages = iter(())
-                logger.warning("%s ends before its end: %s", self.about.name, error)
+                logger.warning("%s ends before its end: %s", self.about.name, _said(error))
                 return samples or None
             try:
                 message = self._bag.deserialize(data, connection.msgtype)
                 values = self._reader.read(message)
+                stamp_s = header_stamp_s(message) if self._by_header else None
             except Exception as error:
                 self._damage["unreadable"] = self._damage.get("unreadable", 0) + 1
                 logger.debug("%s: %s", self.about.name, error if isinstance(error, SampleError) else repr(error))
                 continue
-            stamp_s = header_stamp_s(message) if self._by_header else None
             samples.append(Sample(values, logged_ns * 1e-9 if stamp_s is None else stamp_s))
         return samples
 
@@ -109,3 +109,7 @@ class BagFeed:
         if not self._closed:
             self._closed = True
             self._bag.close()
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,20 @@ def test_what_is_no_bag_or_topic_is_an_error(bag: Path, tmp_path: Path) -> None:
     (tmp_path / "junk.bag").write_bytes(b"#ROSBAG V2.0\n" + b"junk" * 100)
     with pytest.raises(SourceError, match="reindex"):
         open_source(tmp_path / "junk.bag")
+
+
+def test_a_bag_with_damage_anywhere_is_refused_or_gives_what_can_be_read(bag: Path) -> None:
+    files = {path: path.read_bytes() for path in (sorted(bag.iterdir()) if bag.is_dir() else [bag])}
+    rng = np.random.default_rng(0)
+    for path, whole in files.items():
+        for number in range(50):
+            start = len(whole) - 2000 if number % 2 else 0  # the index of a ROS 1 bag is its end
+            damaged = bytearray(whole)
+            damaged[int(rng.integers(max(start, 0), len(whole)))] ^= 1 << int(rng.integers(8))
+            path.write_bytes(damaged)
+            with contextlib.suppress(SourceError), open_source(bag) as source:
+                list(source)
+        path.write_bytes(whole)
 
 
 def test_a_ros1_bag_cut_short_is_refused_or_gives_its_beginning(bag: Path, tmp_path: Path) -> None:
