@@ -61,6 +61,9 @@ def main(argv: Optional[List[str]] = None) -> int:
             module.add_arguments(command)
             command.set_defaults(run=module.run)
             _add_common(command)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
     chosen = parser.parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -30,5 +30,5 @@ def run(args: argparse.Namespace) -> int:
     else:
         refitted = f"the head {status['head']} was refitted from its reservoir, not exactly"
         how = "exactly" if status["exact"] else refitted
-        print(f"forgot {count} samples, {how}; generation {status['generation']}")
+        print(f"forgot {count} sample{'' if count == 1 else 's'}, {how}; generation {status['generation']}")
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, Collection, List, Optional, Sequence, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,12 +34,23 @@ def labelled_paths(arguments: Sequence[str]) -> List[Tuple[Path, Optional[Path]]
     return found
 
 
-def folder_label(path: Path, root: Optional[Path]) -> str:
+def folder_label(path: Path, root: Optional[Path], classes: Collection[str] = ()) -> str:
     """The class that a folder-a-class tree gives an image: its folder, below the root, joined by `/`.
 
-    Raises SourceError for an image in no folder, LabelError when the folder's name cannot be a label.
+    A file given by name has no root: its folders must then end in the name of one of those `classes`, since any
+    folder would do for a new one. Raises SourceError for an image in no such folder, LabelError when the folder's
+    name cannot be a label.
     """
-    label = path.parent.relative_to(root).as_posix() if root is not None else path.parent.name
+    if root is None:
+        folders = path.absolute().parent.parts[1:]
+        for start in range(len(folders)):
+            if "/".join(folders[start:]) in classes:
+                return "/".join(folders[start:])
+        raise SourceError(
+            f"which class is {path}? None is called like its folder {path.absolute().parent.name!r}; learn it with"
+            " --label, or give the folder that holds the folders of classes"
+        )
+    label = path.parent.relative_to(root).as_posix()
     if label in ("", "."):
         raise SourceError(f"{path} lies in no class folder; give its class with --label, or sort images into folders")
     return plain_text(label)

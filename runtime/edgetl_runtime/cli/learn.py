@@ -7,10 +7,11 @@ import json
 import logging
 import random
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple, Union
+from typing import Any, Collection, Dict, List, Sequence, Tuple, Union
 
 from edgetl_runtime.cli.images import folder_label, labelled_paths, read_or_skip
 from edgetl_runtime.cli.numbers import image_targets, named_value
+from edgetl_runtime.cli.progress import shown_count
 from edgetl_runtime.cli.sessions import add_keep_raw, add_policy, open_state
 from edgetl_runtime.cli.texts import NamedText, add_samples, asked_texts
 from edgetl_runtime.errors import EdgetlError, SampleError, SourceError
@@ -37,7 +38,11 @@ Found = Union[Path, NamedText]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
     add_samples(parser, "image files, or folders with a folder a class")
-    parser.add_argument("--label", help="what all these images show; without it their folder names say so")
+    parser.add_argument(
+        "--label",
+        help="what all these images show; without it their folder names say so, for a file by itself only where a class"
+        " is called like them",
+    )
     parser.add_argument(
         "--target", type=named_value, action="append", default=[], metavar="NAME=VALUE",
         help="for a bundle of numbers: one that all these images have; may be repeated. A CSV names them line by line",
@@ -56,13 +61,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Learn, and print what was learnt."""
     with open_state(args) as session:
-        names = [output["name"] for output in session.status()["outputs"]]
+        before = session.status()
+        names = [output["name"] for output in before["outputs"]]
         texts = asked_texts(session, args.text, args.images, args.label is None)
-        chosen = _numbered(args, names) if names else _labelled(args, texts)
+        chosen = _numbered(args, names) if names else _labelled(args, texts, before["classes"])
         learnt: List[Tuple[int, str]] = []
         try:
-            for start in range(0, len(chosen), _BATCH):
-                learnt += _learn(session, chosen[start : start + _BATCH], args.source, args.teach)
+            with shown_count(f"of {len(chosen)} samples ...") as tell:
+                for start in range(0, len(chosen), _BATCH):
+                    learnt += _learn(session, chosen[start : start + _BATCH], args.source, args.teach)
+                    tell(len(learnt))
         except EdgetlError:
             if learnt:
                 logger.warning("stopped after %d samples; those are learnt and kept", len(learnt))
@@ -76,27 +84,35 @@ def run(args: argparse.Namespace) -> int:
     counts: Dict[str, int] = {}
     for _, label in learnt if not names else ():
         counts[label] = counts.get(label, 0) + 1
+    new = [label for label in counts if label not in before["classes"]]
     if args.json:
         ids = [sample_id for sample_id, _ in learnt]
         print(
             json.dumps(
                 {
-                    "learnt": ids, "labels": counts, "skipped": skipped, "generation": generation,
+                    "learnt": ids, "labels": counts, "new_classes": new, "skipped": skipped, "generation": generation,
                     "waiting_samples": waiting,
                 }
             )
         )  # fmt: skip
     else:
         note = f", {skipped} unusable skipped" if skipped else ""
-        samples = f"sample {learnt[0][0]}" if len(learnt) == 1 else f"{len(learnt)} samples"
-        classes = "" if names else " of 1 class" if len(counts) == 1 else f" of {len(counts)} classes"
-        print(f"learnt {samples}{classes}{note}; generation {generation}")
+        if len(learnt) == 1:
+            what = f"sample {learnt[0][0]}" + ("" if names else f" as {learnt[0][1]}")
+        else:
+            classes = "" if names else " of 1 class" if len(counts) == 1 else f" of {len(counts)} classes"
+            what = f"{len(learnt)} samples{classes}"
+        print(f"learnt {what}{note}; generation {generation}")
+        if new:
+            print(f"  new here: {', '.join(new[:12])}{' ...' if len(new) > 12 else ''}")
         if waiting:
             print(f"  learnt and not live yet: {waiting}; `edgetl-runtime review` says why")
     return 0
 
 
-def _labelled(args: argparse.Namespace, texts: Sequence[NamedText]) -> List[Tuple[Found, Truth]]:
+def _labelled(
+    args: argparse.Namespace, texts: Sequence[NamedText], classes: Collection[str]
+) -> List[Tuple[Found, Truth]]:
     if args.target:
         raise SourceError("this bundle has classes, so its images have a --label, not a --target")
     given = None if args.label is None else plain_text(args.label)
@@ -106,7 +122,7 @@ def _labelled(args: argparse.Namespace, texts: Sequence[NamedText]) -> List[Tupl
             raise SourceError(f"which class is {one.name[:60]!r}? Say it with --label")
         chosen.append((one, given or one.label or ""))
     for path, root in labelled_paths(args.images) if not texts else ():
-        chosen.append((path, folder_label(path, root) if given is None else given))
+        chosen.append((path, folder_label(path, root, classes) if given is None else given))
     return list(chosen if args.per_class is None else _draw(chosen, args.per_class, args.seed))
 
 

@@ -6,10 +6,11 @@ import argparse
 import json
 import logging
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple
+from typing import Any, Collection, Dict, Iterable, Iterator, List, Sequence, Tuple
 
 from edgetl_runtime.cli.images import folder_label, labelled_paths, read_or_skip
 from edgetl_runtime.cli.numbers import errors_told, image_targets
+from edgetl_runtime.cli.progress import shown_count
 from edgetl_runtime.cli.sessions import open_state
 from edgetl_runtime.cli.texts import NamedText, add_samples, asked_texts
 from edgetl_runtime.errors import SampleError, SourceError
@@ -46,28 +47,32 @@ def run(args: argparse.Namespace) -> int:
         names = [output["name"] for output in status["outputs"]]
         texts = asked_texts(session, args.text, args.images, args.check)
         kind = "text" if texts else "image"
-        for name, sample, truth in _texts(texts) if texts else _images(args.images, names, args.check):
-            if sample is None:
-                skipped += 1
-                continue
-            try:
-                prediction = session.predict(sample)
-            except SampleError as error:
-                logger.warning("skipped: %s: %s", name, error)
-                skipped += 1
-                continue
-            row: Dict[str, Any] = {
-                kind: name,
-                **_said(prediction),
-                "outlier": prediction.outlier,
-                "generation": prediction.generation,
-                "latency_ms": prediction.latency_ms,
-            }
-            if args.check:
-                row["truth"] = truth
-            rows.append(row)
-            if not args.json and not args.check:
-                print(f"{name}\t{_words(prediction)}\toutlier {prediction.outlier:.1f}")
+        images = _images(args.images, names, status["classes"], args.check)
+        with shown_count(f"{kind}s ...") as tell:
+            for name, sample, truth in _texts(texts) if texts else images:
+                if sample is None:
+                    skipped += 1
+                    continue
+                try:
+                    prediction = session.predict(sample)
+                except SampleError as error:
+                    logger.warning("skipped: %s: %s", name, error)
+                    skipped += 1
+                    continue
+                row: Dict[str, Any] = {
+                    kind: name,
+                    **_said(prediction),
+                    "outlier": prediction.outlier,
+                    "generation": prediction.generation,
+                    "latency_ms": prediction.latency_ms,
+                }
+                if args.check:
+                    row["truth"] = truth
+                rows.append(row)
+                if args.json or args.check:
+                    tell(len(rows))
+                else:
+                    print(f"{name}\t{_words(prediction)}\toutlier {prediction.outlier:.1f}")
     if rows:
         note_answer(Path(args.state), status["bundle"])
     else:
@@ -94,7 +99,9 @@ def _texts(texts: Iterable[NamedText]) -> Iterator[Tuple[str, Any, Any]]:
         yield one.name, one.text, one.label
 
 
-def _images(arguments: Sequence[str], names: Sequence[str], check: bool) -> Iterator[Tuple[str, Any, Any]]:
+def _images(
+    arguments: Sequence[str], names: Sequence[str], classes: Collection[str], check: bool
+) -> Iterator[Tuple[str, Any, Any]]:
     """Name, sample (None: not readable, said on stderr) and truth of each, in order."""
     if names and check:
         for path, numbers in image_targets(arguments, names, {}):
@@ -102,7 +109,7 @@ def _images(arguments: Sequence[str], names: Sequence[str], check: bool) -> Iter
         return
     for path, root in labelled_paths(arguments):
         frame = read_or_skip(path)
-        yield str(path), frame, folder_label(path, root) if check and frame is not None else None
+        yield str(path), frame, folder_label(path, root, classes) if check and frame is not None else None
 
 
 def _said(prediction: Prediction) -> Dict[str, Any]:

@@ -32,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({**verdict.to_json(), "generation": status["generation"]}))
         return 0
-    print(f"generation {status['generation']} {_SAID[verdict.decision]}: {verdict.reason}")
+    live = f"generation {status['generation']}" if status["generation"] else "the factory head"
+    print(f"{live} {_SAID[verdict.decision]}: {verdict.reason}")
     if verdict.decision == "ask":
         print("  say yes with: edgetl-runtime review --accept")
     if status["waiting_samples"]:

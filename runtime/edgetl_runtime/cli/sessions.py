@@ -18,7 +18,7 @@ _RAW_MB = 64
 
 def add_policy(parser: argparse.ArgumentParser) -> None:
     """The option of the commands that may move the live head."""
-    risks = "; ".join(f"{name}: {policy.risk}" for name, policy in POLICIES.items())
+    risks = " ".join(f"{name}: {policy.risk}" for name, policy in POLICIES.items())
     parser.add_argument(
         "--policy", choices=sorted(POLICIES), default="guarded",
         help=f"what of the learnt goes live (default: %(default)s). {risks}".replace("% ", "%% "),

@@ -28,7 +28,10 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(status))
         return 0
     bundle = status["bundle"]
-    print(f"bundle      {bundle['name']} ({bundle['id'][:12]}), {_signature(bundle['signed_by'])}")
+    print(
+        f"bundle      {bundle['name']} ({bundle['id'][:12]}), sequence {bundle['sequence']},"
+        f" {_signature(bundle['signed_by'])}"
+    )
     if not bundle["confirmed"]:
         print("trial       no answer yet; after 3 failed starts the bundle before it serves")
     print(f"engine      {status['variant']} in {status['engine']}, {status['dim']} features, head {status['head']}")

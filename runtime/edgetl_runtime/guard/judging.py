@@ -261,4 +261,4 @@ class Guard:
 
 
 def _sure(wealth: float) -> str:
-    return f"chance of an error at most {100.0 / max(wealth, 1.0):.2g} %"
+    return f"chance of an error at most {100.0 / max(wealth, 1.0):.3g} %"

@@ -109,6 +109,13 @@ def test_help_stands_any_name_of_a_state_folder(
     assert left.value.code == 0 and "100%s of %d" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_command_that_is_left_out_is_told_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([])
+    said = capsys.readouterr()
+    assert left.value.code == 2 and not said.out and all(f"    {name} " in said.err for name in COMMANDS)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -139,10 +146,28 @@ def test_labels_come_from_folders_or_from_the_option(say: Any, images: Path, tmp
     nested.mkdir(parents=True)
     Image.fromarray(FRAMES[0]).save(str(nested / "a.png"))
     assert say("learn", tmp_path / "shop", "--json").document["labels"] == {"fruit/apple": 1}
-    assert say("learn", nested / "a.png", "--json").document["labels"] == {"apple": 1}
+    assert say("learn", nested / "a.png", "--json").document["labels"] == {"fruit/apple": 1}
     assert say("learn", nested / "a.png", "--label", " pear ", "--json").document["labels"] == {"pear": 1}
     loose = say("learn", nested, "--json")
     assert loose.code == 1 and "--label" in loose.err
+
+
+def test_a_file_by_itself_makes_no_class_of_the_folder_it_happens_to_lie_in(say: Any, tmp_path: Path) -> None:
+    (tmp_path / "Pictures").mkdir()
+    Image.fromarray(FRAMES[0]).save(str(tmp_path / "Pictures" / "a.png"))
+    for command in (["learn"], ["predict", "--check"]):
+        refused = say(*command, tmp_path / "Pictures" / "a.png")
+        assert refused.code == 1 and "called like its folder 'Pictures'" in refused.err and "--label" in refused.err
+    assert say("status", "--json").document["learnt_samples"] == 0
+
+
+def test_learning_says_what_is_new(say: Any, images: Path) -> None:
+    one = images / LABELS[0] / "000.png"
+    known = say("learn", one).out
+    assert f"learnt sample 1 as {LABELS[0]}; generation" in known and "new here" not in known
+    assert "  new here: mark\n" in say("learn", one, "--label", "mark").out
+    assert "new here" not in say("learn", one, "--label", "mark").out
+    assert say("learn", one, "--label", "sign", "--json").document["new_classes"] == ["sign"]
 
 
 def test_so_many_a_class_are_drawn_the_same_way_each_time(say: Any, images: Path, tmp_path: Path) -> None:
