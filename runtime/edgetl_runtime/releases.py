@@ -58,7 +58,7 @@ def check_replay(store: Store, bundle: Bundle, allow_downgrade: bool = False) ->
         return
     raise BundleDowngradeError(
         f"bundle {manifest.name!r} {what}: an old release may have a fault that was mended. Build it with a sequence"
-        f" above {sequence}, or install it on purpose with --allow-downgrade (allow_downgrade=True in Python)"
+        f" above {sequence}, or take it on purpose with --allow-downgrade (allow_downgrade=True in Python)"
     )
 
 

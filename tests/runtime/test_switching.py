@@ -306,6 +306,29 @@ def test_the_commands_list_and_switch(device: Shop, capsys: pytest.CaptureFixtur
     assert f"no bundle is called 'nothing'. Installed: {NAME}" in capsys.readouterr().err
 
 
+def test_what_was_left_with_an_older_release_is_found_again_on_purpose(
+    device: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = ["--state", str(device.state)]
+    device.teach(device.release(1), 0, 5)
+    device.run(device.other(NAME, sequence=2), leave_learnt=True)
+    old = read_bundle(device.release(1)).id
+    assert main(["use", old[:12], *state]) == 1 and "--allow-downgrade" in capsys.readouterr().err
+    assert main(["use", old[:12], *state, "--allow-downgrade"]) == 0
+    assert "learnt with it: 5" in capsys.readouterr().out
+
+
+def test_a_bundle_of_another_name_and_the_same_extractor_says_whose_place_it_takes(
+    device: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = ["--state", str(device.state)]
+    device.teach(device.release(1), 0, 5)
+    assert main(["install", str(device.release(1, name="twin")), *state]) == 0
+    said = capsys.readouterr().out
+    assert f"in place of {NAME} ({read_bundle(device.release(1)).id[:12]}), which had learnt it" in said
+    assert device.names() == ["*twin"]
+
+
 def test_a_person_is_asked_before_what_was_learnt_is_left_behind(
     device: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

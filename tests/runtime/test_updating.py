@@ -345,3 +345,14 @@ def test_whoever_revokes_the_key_of_what_is_installed_is_told(
     assert main(["trust", "revoke", key_pair(TRUSTED)[2], *state]) == 0
     said = capsys.readouterr().out
     assert f"is signed by {key_pair(TRUSTED)[2]}, which is not trusted any more" in said and "install it again" in said
+
+
+def test_a_key_is_revoked_by_its_file_too(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
+    public = device.folder / "signing.pub"
+    public.write_bytes(public_pem(TRUSTED))
+    state = ["--state", str(device.state)]
+    assert main(["trust", "revoke", str(public), *state]) == 0
+    assert f"revoked: {key_pair(TRUSTED)[2]}" in capsys.readouterr().out
+    public.write_bytes(b"no key")
+    assert main(["trust", "add", str(public), *state]) == 1
+    assert f"{public}: not a public key in PEM" in capsys.readouterr().err

@@ -154,7 +154,7 @@ def _read(file: BinaryIO, what: str, trusted: Optional[Mapping[str, bytes]], all
             signed_by = verify_manifest(text, signature, trusted)
     elif not allow_unsigned:
         raise BundleUnsignedError(
-            f"{what} is not signed. Build it with --key, or open it on purpose with"
+            f"{what} is not signed. Sign it on the host (edgetl sign), or open it on purpose with"
             " --allow-unsigned (allow_unsigned=True in Python)"
         )
     manifest = parse_manifest(text)

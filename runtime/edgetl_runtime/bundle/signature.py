@@ -43,7 +43,7 @@ def load_public_key(pem: bytes) -> bytes:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, _cryptography().UnsupportedAlgorithm) as error:
         raise BundleSignatureError(
-            f"not a public key in PEM ({error}); `edgetl keygen` writes one as NAME.pub"
+            f"not a public key in PEM ({str(error).split('. ')[0]}); `edgetl keygen` writes one as NAME.pub"
         ) from error
     if not isinstance(key, ed25519.Ed25519PublicKey):
         raise BundleSignatureError(f"the key is {type(key).__name__}, not Ed25519; `edgetl keygen` writes one")
@@ -57,8 +57,8 @@ def load_private_key(pem: bytes, passphrase: Optional[bytes] = None) -> Any:
         key = modules.serialization.load_pem_private_key(pem, password=passphrase)
     except (ValueError, TypeError, modules.UnsupportedAlgorithm) as error:
         raise BundleSignatureError(
-            f"this private key cannot be opened ({error}): it must be PEM, as `edgetl keygen` writes NAME.key, with"
-            f" {'its right' if passphrase else 'no'} passphrase"
+            f"this private key cannot be opened ({str(error).split('. ')[0]}): it must be PEM, as `edgetl keygen`"
+            f" writes NAME.key, with {'its right' if passphrase else 'no'} passphrase"
         ) from error
     if not isinstance(key, modules.ed25519.Ed25519PrivateKey):
         raise BundleSignatureError(f"the key is {type(key).__name__}, not Ed25519; `edgetl keygen` writes one")

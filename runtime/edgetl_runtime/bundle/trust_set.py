@@ -69,8 +69,9 @@ def verify_trust_set(data: bytes, recovery: Mapping[str, bytes]) -> TrustSet:
         if public is not None and verify_payload(TRUST_TYPE, payload, signature, public):
             return _parse(payload)
     raise BundleSignatureError(
-        f"the trust set is not signed by a recovery key of this device (it names {[k[:16] for k, _ in signatures]},"
-        f" recovery keys here: {sorted(recovery) or 'none'}); nothing was changed"
+        "the trust set is not signed by a recovery key of this device (it names"
+        f" {', '.join(repr(key[:16]) for key, _ in signatures) or 'no key'}, recovery keys here:"
+        f" {', '.join(sorted(recovery)) or 'none'}); nothing was changed"
     )
 
 
@@ -100,7 +101,7 @@ def _parse(payload: bytes) -> TrustSet:
         if type(sequence) is not int or not 0 < sequence < 2**53:
             raise ValueError(f"its sequence is {sequence!r}")
         if not isinstance(revoked, list) or not all(isinstance(key, str) and _KEY_ID.match(key) for key in revoked):
-            raise ValueError("revoked must be a list of key ids")
+            raise ValueError(f"revoked must be a list of key ids of 16 hex digits, and is {repr(revoked)[:60]}")
         trust = TrustSet(sequence, _decode(document["keys"]), _decode(document["recovery"]), tuple(revoked))
     except (ValueError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
         raise BundleSignatureError(f"the trust set cannot be read: {error}; nothing was changed") from error

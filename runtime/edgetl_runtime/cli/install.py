@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Install, build the engine where it must be built, and print what is installed now."""
+    before = {one.id: one.name for one in list_installed(Path(args.state)) if one.in_use}
     try:
         status = _install(args, args.leave_learnt)
     except LearntLeftError as error:
@@ -51,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
         if answer.strip().lower() not in ("y", "yes"):
             return 1
         status = _install(args, True)
-    beside = [f"{one.name} ({one.id[:12]})" for one in list_installed(Path(args.state)) if not one.in_use]
+    installed = list_installed(Path(args.state))
+    beside = [f"{one.name} ({one.id[:12]})" for one in installed if not one.in_use]
     if args.json:
         print(json.dumps(status))
     else:
@@ -71,6 +73,10 @@ def run(args: argparse.Namespace) -> int:
             print("  on trial until its first prediction; the bundle before is kept, and serves if three starts fail")
         if status["learnt_samples"]:
             print(f"  {status['learnt_samples']} samples learnt here before are kept")
+        for replaced, name in before.items():
+            if name != bundle["name"] and all(one.id != replaced for one in installed):
+                shared = ", which had learnt it: the extractor is the same" if status["learnt_samples"] else ""
+                print(f"  in place of {name} ({replaced[:12]}){shared}")
         if beside:
             print(f"  beside it: {', '.join(beside)}; `edgetl-runtime use` switches, and each keeps what it had learnt")
     return 0

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Iterator, Tuple
+from typing import Callable, Iterator, Tuple
 
 from edgetl_runtime.bundle.container import read_bundle
+from edgetl_runtime.bundle.signature import key_id, load_public_key
 from edgetl_runtime.bundle.trust_set import MAX_TRUST_SET_BYTES
-from edgetl_runtime.errors import EdgetlError, SourceError
+from edgetl_runtime.errors import BundleSignatureError, EdgetlError, SourceError
 from edgetl_runtime.installation import installed_path, make_state_folder
 from edgetl_runtime.switching import list_installed
 from edgetl_runtime.trust import Trust, read_trust, revoke_key, rotate_keys, trust_key
@@ -17,7 +18,7 @@ from edgetl_runtime.trust import Trust, read_trust, revoke_key, rotate_keys, tru
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
 EXAMPLE = "edgetl-runtime trust add signing.pub --state state/"
-_NEEDED = {"add": "KEY.pub", "revoke": "a key id", "rotate": "SET.json"}
+_NEEDED = {"add": "KEY.pub", "revoke": "KEY.pub or a key id", "rotate": "SET.json"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["add", "list", "revoke", "rotate"],
         help="add a public key; list what is trusted; revoke a key for good; or take over a signed set of keys",
     )
-    parser.add_argument("what", nargs="?", help="add: KEY.pub; revoke: a key id; rotate: SET.json of `edgetl trust`")
+    parser.add_argument(
+        "what", nargs="?", help="add: KEY.pub; revoke: KEY.pub or a key id; rotate: SET.json of `edgetl trust`"
+    )
     parser.add_argument("--recovery", action="store_true", help="with add: it signs later sets, not bundles")
 
 
@@ -39,9 +42,10 @@ def run(args: argparse.Namespace) -> int:
             raise SourceError(f"say what to {args.action}: {_NEEDED[args.action]}; for example: {EXAMPLE}")
         make_state_folder(folder)
     if args.action == "add":
-        trust_key(folder, _read(args.what), recovery=args.recovery)
+        _named(args.what, lambda pem: trust_key(folder, pem, recovery=args.recovery))
     elif args.action == "revoke":
-        revoke_key(folder, args.what)
+        is_file = args.what.endswith(".pub")
+        revoke_key(folder, _named(args.what, lambda pem: key_id(load_public_key(pem))) if is_file else args.what)
     elif args.action == "rotate":
         rotate_keys(folder, _read(args.what))
     trust = read_trust(folder)
@@ -79,6 +83,14 @@ def _shut_out(folder: Path, trust: Trust) -> Iterator[Tuple[str, str]]:
             continue
         if key is not None and key not in trust.keys:
             yield one.name, key
+
+
+def _named(path: str, take: Callable[[bytes], str]) -> str:
+    """What `take` makes of the key in that file; where it is none, the message names the file."""
+    try:
+        return take(_read(path))
+    except BundleSignatureError as error:
+        raise BundleSignatureError(f"{path}: {error}") from error
 
 
 def _read(path: str) -> bytes:

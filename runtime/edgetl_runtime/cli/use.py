@@ -25,6 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "bundle", nargs="?", help="name of an installed bundle, or how its id begins; without it they are listed"
     )
+    parser.add_argument(
+        "--allow-downgrade", action="store_true",
+        help="switch to a signed release that is older than the newest of its name confirmed here",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"no bundle is installed in {folder}")
         return 0
     chosen = _chosen(installed, args.bundle, folder)
-    with open_state(args, installed_path(folder, chosen.id)) as session:
+    with open_state(args, installed_path(folder, chosen.id), allow_downgrade=args.allow_downgrade) as session:
         status = session.status()
     if args.json:
         print(json.dumps(status))
