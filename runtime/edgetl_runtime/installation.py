@@ -33,6 +33,8 @@ __all__ = [
 
 _NO_SPACE = (28, 122)  # ENOSPC, EDQUOT
 _STAGED = ".staged"
+_OF_TRUST = (".pub", ".recovery", ".revoked", ".json")
+_MOST_TRUST_BYTES = 1 << 16
 
 
 def make_state_folder(folder: Union[str, Path]) -> Path:
@@ -123,16 +125,22 @@ def remove_others(folder: Path, ids: Sequence[str]) -> None:
                 remove_file(path)
 
 
-def adopt_bundle(source: Path, folder: Path, bundle_id: Optional[str]) -> str:
-    """Copy the bundle installed in the state folder `source`, and all that it trusts, to `folder`; the bundle's id.
+def adopt_bundle(source: Path, folder: Path, bundle_id: Optional[str]) -> Bundle:
+    """Copy the bundle installed in the state folder `source`, and all that it trusts, to `folder`.
 
-    Signatures are judged when `folder` is opened. Raises BundleError, StateError.
+    Signatures are judged when `folder` is opened. Raises BundleError, StateError, OSError.
     """
     bundle = open_installed(source, bundle_id, None, True)
     keep_bundle(bundle, installed_path(source, bundle.id), folder, None, True)
     for path in named_files(source / "trusted", "[!.]*"):
-        replace_file(make_state_folder(folder / "trusted") / path.name, path.read_bytes())
-    return bundle.id
+        if path.suffix not in _OF_TRUST:
+            continue
+        with open_plain(path) as file:  # whoever made that folder may have made a pipe, or a link to anything
+            data = file.read(_MOST_TRUST_BYTES + 1)
+        if len(data) > _MOST_TRUST_BYTES:
+            raise StateError(f"{path} has more than {_MOST_TRUST_BYTES:,} bytes: it is no key and no set of keys")
+        replace_file(make_state_folder(folder / "trusted") / path.name, data)
+    return bundle
 
 
 def open_installed(

@@ -3,6 +3,9 @@
 Every sample keeps its label and source, so what came from one device can be forgotten again. Learning is a
 sum over samples, so the merged head is the one that a single device would have after meeting them all. Live is
 what was live on each device; what a guard has not let through there is judged again here.
+
+The folders come from other devices, so all that is taken of them is checked as if it were learnt here; one sample that
+no device could have learnt, and nothing is merged. What it cannot see is a wrong label: merge whom you believe.
 """
 
 from __future__ import annotations
@@ -12,16 +15,25 @@ import shutil
 from pathlib import Path
 from typing import Dict, List, Sequence, Tuple, Union
 
-from edgetl_runtime.bundle.container import sync_folder
-from edgetl_runtime.errors import StateError, StateMismatchError
+import numpy as np
+
+from edgetl_runtime.bundle.container import Bundle, sync_folder
+from edgetl_runtime.bundle.members import HeadMember, read_head
+from edgetl_runtime.errors import EdgetlError, LabelError, StateError, StateMismatchError
+from edgetl_runtime.extractor import MAX_FEATURE
 from edgetl_runtime.installation import adopt_bundle, make_state_folder, named_files
+from edgetl_runtime.labels import parsed_targets, plain_text
+from edgetl_runtime.learner import Learner
 from edgetl_runtime.statistics import Statistics
-from edgetl_runtime.store import GUARD, TRAIN, Folded, Generation, NewSample, Pointer, Store, open_store
+from edgetl_runtime.store import GUARD, TRAIN, Block, Folded, Generation, NewSample, Pointer, Store, open_store
 from edgetl_runtime.store.faults import state_os_error
 from edgetl_runtime.teaching import Sum, pack_sums, unpack_sums
 from edgetl_runtime.teaching.fitted import is_anchored
 
 __all__ = ["merge_states"]
+
+# What Python makes of values that no device writes, wherever it meets them.
+_NOT_OURS = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 
 
 def merge_states(sources: Sequence[Union[str, Path]], out: Union[str, Path]) -> Dict[str, int]:
@@ -29,7 +41,8 @@ def merge_states(sources: Sequence[Union[str, Path]], out: Union[str, Path]) -> 
 
     All must have the same bundle installed, or one of the same feature space: StateMismatchError otherwise.
     `out` must hold no state yet. Bundle and trusted keys are taken from the first folder, and the bundle is
-    verified and its golden samples run when `out` is opened, as ever. The sources are only read.
+    verified and its golden samples run when `out` is opened, as ever. The sources are only read. Raises StateError for
+    one that holds what no device can have learnt; then there is no new state.
     """
     if len(sources) < 2:
         raise StateError("name at least two state folders to merge")
@@ -45,6 +58,11 @@ def merge_states(sources: Sequence[Union[str, Path]], out: Union[str, Path]) -> 
         sync_folder(target.absolute().parent)
     except OSError as error:
         raise state_os_error(error, target) from error
+    except _NOT_OURS as error:
+        raise StateError(
+            f"one of {', '.join(map(str, sources))} does not hold what a device writes ({type(error).__name__}:"
+            f" {str(error)[:200]!r}); nothing was changed"
+        ) from error
     finally:
         shutil.rmtree(str(made), ignore_errors=True)
     return counts
@@ -54,16 +72,17 @@ def _merge(sources: Sequence[Union[str, Path]], target: Path) -> Dict[str, int]:
     with contextlib.ExitStack() as opened:
         stores = []
         for folder in sources:
-            stores.append(open_store(Path(folder), read_only=True))
+            stores.append(open_store(Path(folder), read_only=True, foreign=True))
             opened.callback(stores[-1].close)
             opened.enter_context(stores[-1].view())  # its owner may go on learning meanwhile
         space, dim = _common_space(stores, sources)
         merged = open_store(target)
         opened.callback(merged.close)
-        bundle_id = adopt_bundle(Path(sources[0]), target, stores[0].meta("bundle"))
+        bundle = adopt_bundle(Path(sources[0]), target, stores[0].meta("bundle"))
+        member = _member_of(bundle, space, dim)
         merged.bind(space, dim)
-        counts = dict(zip(map(str, sources), _copy_all(stores, merged, space)))
-        merged.set_meta(bundle=bundle_id, feature_space=space, dim=str(dim))
+        counts = dict(zip(map(str, sources), _copy_all(stores, merged, space, member)))
+        merged.set_meta(bundle=bundle.id, feature_space=space, dim=str(dim))
         merged.log_event("merge", samples=counts)
     return counts
 
@@ -83,7 +102,16 @@ def _common_space(stores: Sequence[Store], sources: Sequence[Union[str, Path]]) 
     return str(first[0]), int(str(first[1]))
 
 
-def _copy_all(stores: Sequence[Store], merged: Store, space: str) -> List[int]:
+def _member_of(bundle: Bundle, space: str, dim: int) -> HeadMember:
+    for variant in bundle.manifest.variants:
+        if (variant.feature_space, variant.dim) == (space, dim):
+            return read_head(bundle, variant)
+    raise StateMismatchError(
+        f"the bundle {bundle.manifest.name!r} has no variant of the features that were learnt; nothing was changed"
+    )
+
+
+def _copy_all(stores: Sequence[Store], merged: Store, space: str, member: HeadMember) -> List[int]:
     """What was live on its device first, so that it can be live at once; then what waited to be judged there."""
     pointers = [store.pointer for store in stores]
     found = [store.generations.get(pointer.active) for store, pointer in zip(stores, pointers)]
@@ -91,10 +119,13 @@ def _copy_all(stores: Sequence[Store], merged: Store, space: str) -> List[int]:
     folded = [store.folded.get() for store in stores]
     counts = [0 if one is None else one.samples for one in folded]
     known = sum(counts)
+    for store, one in zip(stores, folded):
+        if one is not None:
+            _check_folded(store, one, member)
     if known:
         merged.folded.put(_folded_together([one for one in folded if one is not None], space))
     for number, (store, upto) in enumerate(zip(stores, uptos)):
-        copied = _copy(store, merged, 0, upto, TRAIN)
+        copied = _copy(store, merged, 0, upto, TRAIN, member)
         counts[number] += copied
         known += copied
     # A sum that was not live as a whole cannot be told apart from what was: then all of it waits.
@@ -106,19 +137,61 @@ def _copy_all(stores: Sequence[Store], merged: Store, space: str) -> List[int]:
         merged.generations.add(Generation(1, 0, "merged", last, known, space, kind))
         merged.generations.point(Pointer(active=1, newest=1, since=last))
     for number, (store, upto) in enumerate(zip(stores, uptos)):
-        counts[number] += _copy(store, merged, upto, 2**62, TRAIN) + _copy(store, merged, 0, 2**62, GUARD)
+        counts[number] += _copy(store, merged, upto, 2**62, TRAIN, member)
+        counts[number] += _copy(store, merged, 0, 2**62, GUARD, member)
     return counts
 
 
-def _copy(store: Store, merged: Store, since: int, upto: int, role: str) -> int:
+def _copy(store: Store, merged: Store, since: int, upto: int, role: str, member: HeadMember) -> int:
     count = 0
     for block in store.samples.load(since, upto):
         part = block.only(role)
+        _check_samples(store, part, member)
         # How they were judged was about another head.
         rows = [NewSample(label, source, role) for label, source in zip(part.labels, part.sources)]
         merged.samples.add(rows, part.features, 0)
         count += len(rows)
     return count
+
+
+def _check_samples(store: Store, part: Block, member: HeadMember) -> None:
+    """A row that matches its hash was written whole, by whomever."""
+    usable = np.all(np.abs(part.features) <= MAX_FEATURE, axis=1)  # NaN is not either
+    for position, (number, label, source) in enumerate(zip(part.ids, part.labels, part.sources)):
+        try:
+            if not usable[position]:
+                raise LabelError(f"its features hold NaN, infinite values or values beyond {MAX_FEATURE:g}")
+            _check_words([label], [source], member)
+        except LabelError as error:
+            raise _refused(store, f"sample {number}", error) from error
+
+
+def _check_folded(store: Store, folded: Folded, member: HeadMember) -> None:
+    try:
+        sums = unpack_sums(folded)
+        Learner(member).add_sums(sums)
+        learnt = sums["learnt"]
+        assert isinstance(learnt, Statistics)
+        if sum(folded.labels.values()) != folded.samples or abs(learnt.count - folded.samples) > 1e-6 * folded.samples:
+            raise ValueError(f"it is of {learnt.count:g} samples and says {folded.samples}")
+        if not member.target_count:
+            _check_words([*folded.labels, *learnt.classes], folded.sources, member)
+    except (EdgetlError, KeyError, TypeError, ValueError) as error:
+        raise _refused(store, "the sum of its oldest samples", error) from error
+
+
+def _check_words(labels: Sequence[object], sources: Sequence[str], member: HeadMember) -> None:
+    for label in labels:
+        parsed_targets(str(label), member.target_count) if member.target_count else plain_text(label)
+    for source in sources:
+        if source:
+            plain_text(source, "source")
+
+
+def _refused(store: Store, what: str, error: Exception) -> StateError:
+    return StateError(
+        f"{store.path}: {what} is nothing that a device writes: {error}. Leave that folder out; nothing was changed"
+    )
 
 
 def _added(one: Sum, other: Sum) -> Sum:

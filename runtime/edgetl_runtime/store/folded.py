@@ -12,6 +12,8 @@ from edgetl_runtime.store.schema import seal
 
 __all__ = ["Folded", "FoldedSums"]
 
+_MOST = 2**53
+
 
 @dataclass(frozen=True)
 class Folded:
@@ -44,8 +46,12 @@ class FoldedSums:
             if rows[0][-1] != seal("statistics", rows[0][:-1]):
                 raise ValueError("it does not match its hash")
             _, upto, samples, labels, sources, space, state, _ = rows[0]
-            return Folded(upto, samples, dict(json.loads(labels)), tuple(json.loads(sources)), space, bytes(state))
-        except (TypeError, ValueError):
+            counts, origins = dict(json.loads(labels)), tuple(json.loads(sources))
+            numbers = all(type(number) is int and 0 <= number < _MOST for number in (upto, samples, *counts.values()))
+            if not numbers or not all(isinstance(source, str) for source in origins):
+                raise ValueError("it counts what cannot be counted")
+            return Folded(upto, samples, counts, origins, space, bytes(state))
+        except (RecursionError, TypeError, ValueError):
             quarantine(self._database, "statistics", 1, "the sum of the oldest samples")
             return None
 

@@ -20,6 +20,7 @@ from edgetl_runtime.errors import StateBusyError, StateCorruptError, StateError,
 from edgetl_runtime.store.ballast import keep_ballast, release_ballast
 from edgetl_runtime.store.database import Database
 from edgetl_runtime.store.faults import SQLITE_ERRORS, state_error, state_os_error
+from edgetl_runtime.store.foreign import check_schema
 from edgetl_runtime.store.journal import frames_begun
 from edgetl_runtime.store.rescue import adopt, begin_rescue, finish_rescue, resume_rescue
 from edgetl_runtime.store.schema import SCHEMA_VERSION, STATE_FILE, TABLES, create_or_migrate
@@ -34,15 +35,16 @@ _JOURNAL_BYTES = 8 << 20  # what the journal shrinks back to
 _ABSURD_VERSION = 1000  # no release has it, a flipped bit has
 
 
-def open_store(folder: Path, *, read_only: bool = False) -> Store:
+def open_store(folder: Path, *, read_only: bool = False, foreign: bool = False) -> Store:
     """Open, or create, the state in use in `folder`, which must exist; `bind` it to a feature space before learning.
 
-    One writer at a time holds a lock; `read_only` needs none. Raises StateBusyError when another process
+    One writer at a time holds a lock; `read_only` needs none, and is how one that is `foreign`, written by somebody
+    else, is opened: nothing that it asks SQLite to compute is computed. Raises StateBusyError when another process
     writes it, StateFullError, StateError. A device must always come up: a damaged file is kept under
     another name and reported, and a fresh state takes over every sample of it that still matches its hash.
     """
     name = active_space(folder)
-    store = _opened(space_folder(folder, name), read_only)
+    store = _opened(space_folder(folder, name), read_only, foreign)
     if read_only:
         return store
     try:
@@ -71,10 +73,10 @@ def open_space(folder: Path, name: str, *, read_only: bool = False) -> Store:
     return _opened(path, read_only)
 
 
-def _opened(folder: Path, read_only: bool) -> Store:
+def _opened(folder: Path, read_only: bool, foreign: bool = False) -> Store:
     if read_only:
         try:
-            return _open(folder, None)
+            return _open(folder, None, foreign)
         except StateCorruptError as error:
             raise StateCorruptError(
                 f"{error}; open it once for writing (edgetl-runtime install BUNDLE --state {folder}):"
@@ -108,9 +110,9 @@ def _open_or_recover(folder: Path, lock: int) -> Store:
         return _recover(folder, lock, error)
 
 
-def _open(folder: Path, lock: Optional[int]) -> Store:
+def _open(folder: Path, lock: Optional[int], foreign: bool = False) -> Store:
     path = folder / STATE_FILE
-    fresh = not path.exists()
+    fresh = not (path.is_file() if foreign else path.exists())
     if fresh and lock is None:
         raise StateError(
             f"{folder} holds no state to read; install a bundle there: edgetl-runtime install BUNDLE --state {folder}"
@@ -129,6 +131,8 @@ def _open(folder: Path, lock: Optional[int]) -> Store:
         )
         # A damaged text must reach the check of its hash, not stop the reading.
         connection.text_factory = lambda data: data.decode("utf-8", "replace")
+        if foreign:
+            check_schema(connection, path)
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if tables - {"sqlite_sequence"} if version == 0 else not 0 < version < _ABSURD_VERSION:

@@ -18,16 +18,19 @@ from edgetl_runtime.store.database import Database
 from edgetl_runtime.store.schema import seal
 from edgetl_runtime.text import text_array
 
-__all__ = ["RAW_COLUMNS", "RawSamples"]
+__all__ = ["RAW_COLUMNS", "RAW_TRIGGER", "RawSamples"]
 
 logger = logging.getLogger(__name__)
 
 RAW_COLUMNS = ("id", "data", "sha256")
 _MOST_SAMPLE_BYTES = 1 << 30
+# As SQLite keeps it.
+RAW_TRIGGER = (
+    "CREATE TRIGGER raw_goes_with_its_sample AFTER DELETE ON samples BEGIN DELETE FROM raw WHERE id = OLD.id; END"
+)
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS raw (id INTEGER PRIMARY KEY, data BLOB NOT NULL, sha256 BLOB NOT NULL)",
-    "CREATE TRIGGER IF NOT EXISTS raw_goes_with_its_sample AFTER DELETE ON samples"
-    " BEGIN DELETE FROM raw WHERE id = OLD.id; END",
+    RAW_TRIGGER.replace("TRIGGER", "TRIGGER IF NOT EXISTS", 1),
 )
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import re
 import shutil
 import sqlite3
 from pathlib import Path
 from typing import Dict, List, Optional
 
-from edgetl_runtime.bundle.container import replace_file
+from edgetl_runtime.bundle.container import open_plain, replace_file
 from edgetl_runtime.errors import SourceError, StateError
 from edgetl_runtime.store.faults import SQLITE_ERRORS, state_os_error
 from edgetl_runtime.store.schema import STATE_FILE
@@ -29,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 MOST_SPACES = 8
 _ACTIVE, _SPACES = "active", "spaces"
+_MOST_NOTED_BYTES = 256
+_A_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta' AND sql LIKE 'CREATE TABLE%'"  # no view
+_NUMBER = re.compile(r"[0-9]{1,18}\Z")
 
 
 def space_folder(folder: Path, name: str) -> Path:
@@ -44,7 +48,7 @@ def root_of(folder: Path) -> Path:
 def list_spaces(folder: Path) -> List[str]:
     """The names of all states there are, the first one's too; raises StateError."""
     try:
-        found = [path.name for path in (folder / _SPACES).iterdir() if path.name.isdigit()]
+        found = [path.name for path in (folder / _SPACES).iterdir() if _NUMBER.match(path.name)]
     except (FileNotFoundError, NotADirectoryError):
         found = []
     except OSError as error:
@@ -55,7 +59,8 @@ def list_spaces(folder: Path) -> List[str]:
 def noted_space(folder: Path) -> Optional[str]:
     """The name in `active`; None when it is absent, damaged, or names what is not there."""
     try:
-        said = (folder / _ACTIVE).read_bytes()
+        with open_plain(folder / _ACTIVE) as file:
+            said = file.read(_MOST_NOTED_BYTES)
     except OSError:
         return None
     names = [name for name in list_spaces(folder) if said == _text(name)]
@@ -78,7 +83,7 @@ def active_space(folder: Path) -> str:
 def turn_of(facts: Dict[str, str]) -> int:
     """Which switch, counted over all states of a folder, led to the state with those facts; 0: none."""
     turn = facts.get("turn", "")
-    return int(turn) if turn.isdigit() else 0
+    return int(turn) if _NUMBER.match(turn) else 0
 
 
 def activate(folder: Path, name: str) -> None:
@@ -119,6 +124,8 @@ def peek(folder: Path) -> Dict[str, str]:
         return {}
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            if not connection.execute(_A_TABLE).fetchall():
+                raise sqlite3.DatabaseError("it has no table of facts")
             return {str(key): str(value) for key, value in connection.execute("SELECT key, value FROM meta")}
     except SQLITE_ERRORS as error:
         logger.warning("state %s: its facts cannot be read: %s", path, error)
