@@ -77,6 +77,9 @@ def _run(arguments: list[str], chosen: argparse.Namespace) -> int:
 
                 add_project_argument(command)
                 arguments = [name, *with_project(name, command, arguments[1:])]
+    if not arguments:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
     parser.parse_args(arguments, chosen)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

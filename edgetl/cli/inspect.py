@@ -9,7 +9,7 @@ from pathlib import Path
 from edgetl_runtime.bundle import Bundle, read_bundle
 from edgetl_runtime.bundle.manifest import SOURCE_FEATURES, dump_manifest
 from edgetl_runtime.bundle.signature import key_id, load_public_key
-from edgetl_runtime.errors import SourceError
+from edgetl_runtime.errors import BundleSignatureError, BundleUnsignedError, SourceError
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
@@ -26,14 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check every byte, and print the manifest in words or as JSON."""
-    if args.verify is None:
-        bundle = read_bundle(args.bundle)
-    else:
-        try:
-            public = load_public_key(Path(args.verify).read_bytes())
-        except OSError as error:
-            raise SourceError(f"cannot read the key {args.verify}: {error.strerror or error}") from error
-        bundle = read_bundle(args.bundle, trusted={key_id(public): public}, allow_unsigned=False)
+    bundle = read_bundle(args.bundle) if args.verify is None else _judged(args.bundle, args.verify)
     if args.json:
         manifest = json.loads(dump_manifest(bundle.manifest))
         signature = {"signature_names": bundle.claims_key, "signed_by": bundle.signed_by}
@@ -41,6 +34,24 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(_text(bundle))
     return 0
+
+
+def _judged(path: str, key: str) -> Bundle:
+    try:
+        public = load_public_key(Path(key).read_bytes())
+    except OSError as error:
+        raise SourceError(f"cannot read the key {key}: {error.strerror or error}") from error
+    except BundleSignatureError as error:
+        raise BundleSignatureError(f"{key}: {error}") from error
+    identity = key_id(public)
+    try:
+        return read_bundle(path, trusted={identity: public}, allow_unsigned=False)
+    except (BundleSignatureError, BundleUnsignedError):
+        named = read_bundle(path).claims_key  # for the words alone
+        if named == identity:
+            raise
+        whose = "is not signed" if named is None else f"is signed by key {named[:16]!r}, not by {key} ({identity})"
+        raise BundleSignatureError(f"{path} {whose}; edgetl sign {path} --key KEY signs it anew") from None
 
 
 def _signature(bundle: Bundle) -> str:

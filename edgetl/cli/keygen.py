@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"key": str(private_path), "public": str(public_path), "id": identity}))
     else:
-        print(f"{private_path} (secret: keep it off devices) and {public_path}, key id {identity}")
+        locked_by = "encrypted, " if args.passphrase else ""
+        print(f"{private_path} ({locked_by}secret: keep it off devices) and {public_path}, key id {identity}")
         print(f"on each device: edgetl-runtime trust add {public_path}   (--recovery if it will only sign key sets)")
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgetl_runtime.bundle.container import replace_file
 from edgetl_runtime.bundle.signature import key_id, load_public_key
 from edgetl_runtime.bundle.trust_set import TrustSet, sign_trust_set
-from edgetl_runtime.errors import SourceError
+from edgetl_runtime.errors import BundleSignatureError, SourceError
 
 from edgetl.cli.passphrase import ask
 from edgetl.private_keys import read_private_key
@@ -17,8 +17,7 @@ from edgetl.private_keys import read_private_key
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
 EXAMPLE = (
-    "edgetl trust set-2.json --sequence 2 --keys new.pub --recovery recovery.pub --revoke 0123456789abcdef"
-    " --key recovery.key"
+    "edgetl trust set-2.json --sequence 2 --keys new.pub --recovery recovery.pub --revoke old.pub --key recovery.key"
 )
 
 
@@ -33,14 +32,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY.pub",
         help="keys that may sign the next set; keep them offline",
     )
-    parser.add_argument("--revoke", nargs="*", default=[], metavar="ID", help="key ids that are never trusted again")
+    parser.add_argument(
+        "--revoke", nargs="*", default=[], metavar="KEY", help="keys that are never trusted again: KEY.pub, or key ids"
+    )
     parser.add_argument("--sequence", type=int, required=True, help="1, then higher with every set")
     parser.add_argument("--key", required=True, help="private recovery key that devices know now")
 
 
 def run(args: argparse.Namespace) -> int:
     """Sign the set of keys that devices are to trust from now on."""
-    trust = TrustSet(args.sequence, _public(args.keys), _public(args.recovery), tuple(args.revoke))
+    revoked = tuple(one for key in args.revoke for one in (_public([key]) if key.endswith(".pub") else [key]))
+    trust = TrustSet(args.sequence, _public(args.keys), _public(args.recovery), revoked)
     out = Path(args.out)
     replace_file(out, sign_trust_set(trust, read_private_key(args.key, ask)))
     if args.json:
@@ -56,7 +58,10 @@ def run(args: argparse.Namespace) -> int:
             )
         )
     else:
-        print(f"{out}: trust set {trust.sequence}, keys {', '.join(sorted(trust.keys)) or 'none'}")
+        print(f"{out}: trust set {trust.sequence}, which says all that counts from then on")
+        print(f"  keys      {', '.join(sorted(trust.keys)) or 'none'}")
+        print(f"  recovery  {', '.join(sorted(trust.recovery))}")
+        print(f"  revoked   {', '.join(sorted(trust.revoked)) or 'none'}")
         print(f"on each device: edgetl-runtime trust rotate {out}")
     return 0
 
@@ -68,5 +73,7 @@ def _public(paths: list[str]) -> dict[str, bytes]:
             raw = load_public_key(Path(path).read_bytes())
         except OSError as error:
             raise SourceError(f"cannot read the key {path}: {error.strerror or error}") from error
+        except BundleSignatureError as error:
+            raise BundleSignatureError(f"{path}: {error}") from error
         found[key_id(raw)] = raw
     return found
