@@ -141,6 +141,7 @@ class GuardSet:
         if wanted != (None if targets is None else (targets.dtype, targets.shape)):
             shape = f"({len(labels)}, {outputs})"
             raise BundleCorruptError(f"{what}: targets must be float64 {shape}, and only where there are outputs")
+        _check_count(tensors, len(dims) + 1 + (targets is not None), what)
         return cls(_features(tensors, dims, len(labels), what), labels, targets)
 
 
@@ -166,6 +167,7 @@ class GoldenSamples:
         """The record of those bytes, for variants of D = `dims[name]`; raises BundleCorruptError."""
         tensors, _ = unpack_tensors(data, what)
         decisions = _indices(tensors, "decisions", classes, what)
+        _check_count(tensors, len(decisions) + len(dims) + 1, what)
         names = [f"sample.{i}" for i in range(len(decisions))]
         if not names or any(name not in tensors for name in names):
             raise BundleCorruptError(f"{what}: samples are missing; build the bundle again")
@@ -220,6 +222,10 @@ def _head_member(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any
     source = Statistics.from_state(parts["source"], metadata["statistics"])
     projected = Statistics.from_state(parts["projected"], metadata["projected"]) if "projected" in parts else None
     samples = Reservoir.from_state(parts["samples"], metadata["samples"]) if "samples" in parts else None
+    if source.dim != dim:
+        raise ValueError(f"its statistics are of {source.dim} features, the variant gives {dim}")
+    if projected is not None:
+        _check_layer(parts["factory"], metadata["factory"], dim, projected.dim)
     factory = load_head(parts["factory"], metadata["factory"])
     member = HeadMember(source, head, dict(metadata["options"]), factory, projected, samples)
     if factory.name != head:
@@ -239,6 +245,18 @@ def _head_member(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any
         if max(samples.numbers) >= 0 or samples.capacity * 2 * dim > MAX_RESERVOIR_BYTES:
             raise ValueError(f"its samples must have negative numbers and room for {MAX_RESERVOIR_BYTES} bytes at most")
     return member
+
+
+def _check_count(tensors: Mapping[str, NDArray[Any]], count: int, what: str) -> None:
+    if len(tensors) != count:
+        raise BundleCorruptError(f"{what}: holds {len(tensors)} tensors, {count} belong there; build the bundle again")
+
+
+def _check_layer(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any], dim: int, width: int) -> None:
+    """Before the random layer is made, whose size is the product of two numbers: each by sums that are there."""
+    said = metadata.get("layer", metadata.get("regressor", {}).get("layer", {})).get("width")
+    if arrays["layer_shift"].shape != (dim,) or type(said) is not int or said != width:
+        raise ValueError(f"its random layer is not of {dim} features and as wide as its projected statistics, {width}")
 
 
 def _features(

@@ -23,6 +23,9 @@ __all__ = ["PerceptronHead", "fit", "load", "loss_and_gradient"]
 
 Array = NDArray[np.float64]
 
+# A bundle says both, and a device fits what it says.
+_WIDEST, _MOST_STEPS = 2048, 10_000
+
 
 @dataclass(frozen=True)
 class PerceptronHead:
@@ -106,8 +109,11 @@ def fit(
     and H D. Neither exact to merge nor to forget: it is refitted from the reservoir, and on few labels it is
     rarely better than the closed forms. Rumelhart et al. 1986.
     """
-    if width < 1 or not penalty >= 0:
-        raise ValueError(f"width must be positive and penalty not negative; got {width} and {penalty}")
+    if not (0 < width <= _WIDEST and 0 <= steps <= _MOST_STEPS and penalty >= 0):
+        raise ValueError(
+            f"width must be 1..{_WIDEST}, steps at most {_MOST_STEPS} and penalty not negative; got {width}, {steps}"
+            f" and {penalty}"
+        )
     rows, classes, codes, weights = training_set(reservoir, balanced, weight)
     dim, k = statistics.dim, len(classes)
     if k == 0:

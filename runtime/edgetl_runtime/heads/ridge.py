@@ -18,6 +18,8 @@ from edgetl_runtime.statistics import Moments, Statistics
 __all__ = ["Solution", "effective_count", "fit", "fit_targets", "load", "pooled", "solve"]
 
 Array = NDArray[np.float64]
+
+_MOST_PENALTIES = 1000  # a bundle names them, and a device tries each
 _LEAST_LEFT = 1e-5
 # Residuals along fewer directions than that many alike are a matter of luck, and so would be their score.
 _LEAST_DIRECTIONS = 20.0
@@ -222,8 +224,8 @@ def solve(
         projected = vectors.T @ right
         scale = float(values.sum()) / len(values) or 1.0
         grid = scale * np.logspace(-8, 4, 73) if penalties is None else np.asarray(penalties, dtype=np.float64)
-        if len(grid) == 0 or not (grid > 0).all():
-            raise ValueError("penalties must be positive")
+        if not 0 < len(grid) <= _MOST_PENALTIES or not (grid > 0).all():
+            raise ValueError(f"penalties must be 1 to {_MOST_PENALTIES} positive numbers; got {len(grid)}")
         scores = [_gcv(values, projected, squares, effective or count, float(one)) for one in grid]
         errors = np.array([score for score, _, _ in scores])
         best = int(np.argmin(errors)) if np.isfinite(errors).any() else int(np.argmax(grid))

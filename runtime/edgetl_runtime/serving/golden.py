@@ -8,7 +8,7 @@ import numpy as np
 
 from edgetl_runtime.bundle.container import Bundle
 from edgetl_runtime.bundle.members import GoldenSamples, HeadMember
-from edgetl_runtime.errors import BundleFormatError, BundleParityError, SampleError
+from edgetl_runtime.errors import BundleCorruptError, BundleParityError, SampleError
 from edgetl_runtime.extractor import Extractor
 from edgetl_runtime.heads import TargetHead
 from edgetl_runtime.learner import Learner
@@ -50,7 +50,7 @@ def run_golden(bundle: Bundle, extractor: Extractor, member: HeadMember, toleran
     off = float(np.abs(got - expected).max() / max(float(np.abs(expected).max()), 1e-12))
     if isinstance(member.factory, TargetHead):
         values = member.factory.decision(got) - member.factory.decision(expected)
-        far = np.abs(values) > _SHARE_OF_ERROR * member.factory.deviation(expected)
+        far = ~(np.abs(values) <= _SHARE_OF_ERROR * member.factory.deviation(expected))  # so is what is no number
         return GoldenResult(off, tolerance, int(far.any(axis=1).sum()), len(got))
     wanted = [manifest.classes[i] for i in golden.decisions]
     differing = sum(a != b for a, b in zip(member.factory.predict(got), wanted))
@@ -58,7 +58,7 @@ def run_golden(bundle: Bundle, extractor: Extractor, member: HeadMember, toleran
 
 
 def check_golden(bundle: Bundle, extractor: Extractor, member: HeadMember, tolerance: float) -> GoldenResult:
-    """The same; raises BundleParityError when it has not passed, BundleFormatError for a head that cannot learn."""
+    """The same; raises BundleParityError when it has not passed, BundleCorruptError for a head that cannot learn."""
     result = run_golden(bundle, extractor, member, tolerance)
     if result.max_rel > tolerance:
         raise BundleParityError(
@@ -74,8 +74,8 @@ def check_golden(bundle: Bundle, extractor: Extractor, member: HeadMember, toler
     try:  # learning will fit it again with these very options
         Learner(member).check()
     except (TypeError, ValueError) as error:
-        raise BundleFormatError(
-            f"the head {member.head!r} cannot be fitted with the bundle's options {member.options}: {error};"
+        raise BundleCorruptError(  # in whatever engine
+            f"the head {member.head!r} cannot be fitted with the bundle's options {str(member.options)[:200]}: {error};"
             " build the bundle again"
         ) from error
     return result
