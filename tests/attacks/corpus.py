@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import bz2
-import dataclasses
 import gzip
 import io
 import json
@@ -15,9 +14,6 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 
 import numpy as np
 from edgetl_runtime.bundle.signature import sign_manifest, sign_payload
-from edgetl_runtime.bundle.tensors import pack_tensors
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from tests.attacks.forge import (
     REVOKED,
@@ -31,7 +27,8 @@ from tests.attacks.forge import (
     tensors_of,
     zipped,
 )
-from tests.runtime import boards, golden, head_members, texts
+from tests.attacks.members import MEMBERS
+from tests.runtime import boards, golden, texts
 from tests.runtime.engines import test_graph as graphs
 
 __all__ = ["ATTACKS", "Attack"]
@@ -306,83 +303,11 @@ attack("golden samples that decide otherwise", "BundleParityError", lambda: bund
 attack("golden features of another network", "BundleParityError", lambda: bundle({"golden.safetensors": tensors_of("golden.safetensors", lambda a: [a[k].__imul__(-1) for k in a if k.startswith("features")])}))
 attack("golden samples of another shape", "BundleError", lambda: bundle({"golden.safetensors": tensors_of("golden.safetensors", lambda a: a.update({"sample.0": np.zeros((3, 3), np.float64)}))}))
 
-attack("an array too many in the guard set", "BundleCorruptError", lambda: bundle({"guard.safetensors": tensors_of("guard.safetensors", lambda a: a.update(more=np.zeros(1 << 20, np.float32)))}))
-attack("decisions without samples", "BundleCorruptError", lambda: bundle({"golden.safetensors": tensors_of("golden.safetensors", lambda a: a.update(decisions=np.zeros(5_000_000, np.int64)))}))
 
 
-# -- what heads of format 1.1 carry lies, rightly signed
-def retold(member: str, text: str) -> Callable[[], bytes]:
-    """A member of the golden bundle with other metadata, as the text of its JSON."""
-    return lambda: bundle({member: save_tensors(load_tensors(golden.bundle().members[member]), {"edgetl": text})})
-
-
-attack("metadata of eight million lists", "BundleCorruptError", retold(HEAD, '{"a":[' + "[]," * (8 << 20) + "0]}"))
-attack("metadata of a million words", "BundleCorruptError", retold("guard.safetensors", '{"a":[' + '"ab",' * (1 << 20) + "0]}"))
-attack("metadata that is no ASCII", "BundleCorruptError", retold(HEAD, '{"a":"' + "\U0001f600" * (1 << 20) + '"}'))
-
-
-def headed(name: str, change: Callable[[Dict[str, Any], Dict[str, Any]], Any], **options: Any) -> Callable[[], bytes]:
-    """The golden bundle with a head of another kind; its arrays and metadata are changed, golden decisions follow."""
-
-    def forged() -> bytes:
-        features = load_tensors(golden.bundle().members["golden.safetensors"])["features.fp32"]
-        known = golden.bundle().manifest.classes
-        rows = np.random.default_rng(0).normal(size=(4 * len(known), features.shape[1])).astype(np.float32)
-        member = head_members.member(name, rows, [*known] * 4)
-        data = dataclasses.replace(member, options=options).pack()
-        arrays, told = load_tensors(data), json.loads(json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])["__metadata__"]["edgetl"])
-        change(arrays, told)
-        decided = [list(member.factory.classes).index(label) for label in member.factory.predict(features)]
-        return bundle(
-            {
-                HEAD: pack_tensors(arrays, told),
-                "golden.safetensors": tensors_of("golden.safetensors", lambda a: a.update(decisions=np.array(decided))),
-            },
-            lambda manifest: manifest.update(format=[1, 1], carries=list(member.carries)) if member.carries else None,
-        )
-
-    return forged
-
-
-def wide(arrays: Dict[str, Any], told: Dict[str, Any]) -> None:
-    """A random layer of 65,536 x 20,000 in a file of some megabytes."""
-    arrays["factory.layer_shift"], arrays["factory.layer_scale"] = np.zeros(1 << 16), np.ones(1 << 16)
-    told["factory"]["layer"]["width"] = 20_000
-    for part, shape in (("shift", (20_000,)), ("weights", (9, 20_000))):
-        arrays[f"factory.{part}"] = np.zeros(shape)
-
-
-def nothing(arrays: Dict[str, Any], told: Dict[str, Any]) -> None:
-    """As it is."""
-
-
-attack("a random layer of ten gigabytes", "BundleCorruptError", headed("ridge_rp", wide))
-attack("a perceptron of 100 million units", "BundleCorruptError", headed("mlp", nothing, width=100_000_000))
-attack("a perceptron of a million units", "BundleCorruptError", headed("mlp", nothing, width=1_000_000))
-attack("a fit of a billion steps", "BundleCorruptError", headed("mlp", nothing, steps=1_000_000_000, penalty=0.0))
-attack("penalties without end", "BundleCorruptError", headed("ridge", nothing, penalties=[1.0] * 200_000))
-
-def numbers(change: Callable[[Dict[str, Any]], Any]) -> Callable[[], bytes]:
-    """The golden bundle made one of numbers, with an array of its head changed."""
-
-    def forged() -> bytes:
-        features = load_tensors(golden.bundle().members["golden.safetensors"])["features.fp32"]
-        rows = np.random.default_rng(0).normal(size=(200, features.shape[1])).astype(np.float32)
-        data = head_members.target_member("ridge", rows, rows[:, :2].astype(np.float64)).pack()
-        arrays, told = load_tensors(data), json.loads(json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])["__metadata__"]["edgetl"])
-        change(arrays)
-        members = {
-            HEAD: pack_tensors(arrays, told),
-            "golden.safetensors": tensors_of("golden.safetensors", lambda a: a["decisions"].fill(0)),
-            "guard.safetensors": tensors_of("guard.safetensors", lambda a: (a["labels"].fill(0), a.update(targets=np.zeros((len(a["labels"]), 2))))),
-        }
-        outputs = [{"name": name, "unit": ""} for name in "xy"]
-        return bundle(members, lambda manifest: manifest.update(format=[1, 1], classes=[], outputs=outputs))
-
-    return forged
-
-
-attack("numbers whose error is none", "BundleParityError", numbers(lambda arrays: arrays["factory.noise"].fill(-1.0)))
+# -- what members of format 1.1 carry lies, rightly signed
+for named, (error, make) in MEMBERS.items():
+    attack(named, error, make)
 
 # -- the graph lies, rightly signed
 for named, graph in graphs.ATTACKS.items():
