@@ -325,7 +325,7 @@ def test_a_bundle_of_another_name_and_the_same_extractor_says_whose_place_it_tak
     device.teach(device.release(1), 0, 5)
     assert main(["install", str(device.release(1, name="twin")), *state]) == 0
     said = capsys.readouterr().out
-    assert f"in place of {NAME} ({read_bundle(device.release(1)).id[:12]}), which had learnt it" in said
+    assert f"in place of {NAME} ({read_bundle(device.release(1)).id[:12]}): its extractor is the same" in said
     assert device.names() == ["*twin"]
 
 

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"  {status['learnt_samples']} samples learnt here before are kept")
         for replaced, name in before.items():
             if name != bundle["name"] and all(one.id != replaced for one in installed):
-                shared = ", which had learnt it: the extractor is the same" if status["learnt_samples"] else ""
+                shared = ": its extractor is the same, what it had learnt stays" if status["learnt_samples"] else ""
                 print(f"  in place of {name} ({replaced[:12]}){shared}")
         if beside:
             print(f"  beside it: {', '.join(beside)}; `edgetl-runtime use` switches, and each keeps what it had learnt")
