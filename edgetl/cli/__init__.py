@@ -10,6 +10,7 @@ import os
 import sys
 
 from edgetl_runtime.errors import EdgetlError
+from edgetl_runtime.terminal import clean_record, shown
 
 __all__ = ["COMMANDS", "main"]
 
@@ -37,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _run(list(sys.argv[1:] if argv is None else argv), chosen)
     except EdgetlError as error:
-        print(f"edgetl {chosen.command}: {error}", file=sys.stderr)
+        print(shown(f"edgetl {chosen.command}: {error}"), file=sys.stderr)
         return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -85,6 +86,8 @@ def _run(arguments: list[str], chosen: argparse.Namespace) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name need not be valid text
     logging.basicConfig(level=logging.INFO if chosen.verbose else logging.WARNING, format="%(levelname)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(clean_record)
     return int(chosen.run(chosen))
 
 

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
             most=args.samples, seed=args.seed, progress=progress,
         )  # fmt: skip
     if out is not None:
-        out.write_text(bench_page(result), encoding="utf-8")
+        out.write_text(bench_page(result), encoding="utf-8", errors="xmlcharrefreplace")
     if args.json:
         print(json.dumps(dataclasses.asdict(result)))
     else:

@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
                 cache=args.cache, seed=args.seed, progress=progress,
             )  # fmt: skip
     if out is not None and ranking is not None:
-        out.write_text(choice_page(ranking), encoding="utf-8")
+        out.write_text(choice_page(ranking), encoding="utf-8", errors="xmlcharrefreplace")
     if args.json:
         told = {} if ranking is None else asdict(ranking)
         print(json.dumps(told if likeness is None else {**told, "bundle": asdict(likeness)}).replace("NaN", "null"))

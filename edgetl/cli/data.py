@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from edgetl_runtime.errors import SourceError
+from edgetl_runtime.terminal import shown
 
 from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, add_split_argument, opened_backbone
 from edgetl.cli.progress import shown_progress
@@ -65,18 +66,18 @@ def run(args: argparse.Namespace) -> int:
         )
     out = Path(args.out or f"{Path(args.data).resolve().stem}.check.html")
     try:
-        out.write_text(check_page(result), encoding="utf-8")
+        out.write_text(check_page(result), encoding="utf-8", errors="xmlcharrefreplace")
     except OSError as error:
         raise SourceError(f"the page {out} cannot be written: {error.strerror or error}") from error
     if args.json:
         print(json.dumps({**result.plain(), "page": str(out)}))
     else:
         splits = ", ".join(f"{count} {name}" for name, count in result.splits.items())
-        print(f"{result.name}: {result.samples} samples ({splits}), {len(result.classes)} classes")
+        print(shown(f"{result.name}: {result.samples} samples ({splits}), {len(result.classes)} classes"))
         for finding in result.findings:
-            print(f"  {finding.severity:<7}  {finding.kind}: {finding.summary}")
+            print(shown(f"  {finding.severity:<7}  {finding.kind}: {finding.summary}"))
             if finding.advice and finding.severity != "note":
-                print(f"           -> {finding.advice}")
+                print(shown(f"           -> {finding.advice}"))
         if extractor is None:
             print("  labels were not judged: that takes features (--backbone)")
         print(f"  {result.seconds:.0f} s; page: {out}")

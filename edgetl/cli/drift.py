@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     if not out.parent.is_dir():
         raise SourceError(f"there is no folder {out.parent} to write {out.name} into; make it first")
     found = read_rehearsal(Path(args.measured))
-    out.write_text(drift_page(found), encoding="utf-8")
+    out.write_text(drift_page(found), encoding="utf-8", errors="xmlcharrefreplace")
     if args.json:
         print(json.dumps({"page": str(out), "kind": found["kind"], "follows": found["follows"]}))
     else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from edgetl_runtime.terminal import shown
+
 from edgetl.project import init_project
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
@@ -33,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if found.path is None:
         print(f"{path}: no data was found in {args.folder}; say in [data] where it lies")
     else:
-        print(f"{path}\n  {found.path}: {found.seen}")
+        print(shown(f"{path}\n  {found.path}: {found.seen}"))
         print(f"  split: {found.split} ({found.why})" if found.kind == "images" else f"  {found.why}")
     check, tune = found.kind in ("images", ""), found.kind != "windows"  # build trains the networks for windows
     steps = ["edgetl data check"] * check + ["edgetl choose"] + ["edgetl finetune"] * tune + ["edgetl build"]

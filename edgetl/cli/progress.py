@@ -39,8 +39,9 @@ def _bars() -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    note = TextColumn("{task.fields[note]}")
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), note
+    # No markup: a file name may look like it.
+    name, note = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[note]}", markup=False)
+    columns = name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), note
     with Bars(*columns, console=Console(stderr=True)) as bars:
         tasks = {}
         room = max(24, bars.console.width - 76)  # beside the longest stage, a short bar, a count and a time

@@ -47,7 +47,7 @@ def write_report(
     story = tell(result, dataset, tuning=tuning, ranking=ranking, commands=commands, progress=progress)
     report = Path(out) if out is not None else result.path.with_suffix(".html")
     try:
-        report.write_text(build_page(result, story), encoding="utf-8")
+        report.write_text(build_page(result, story), encoding="utf-8", errors="xmlcharrefreplace")
     except OSError as error:
         raise SourceError(f"the bundle is written, its report {report} is not: {error.strerror or error}") from error
     return report

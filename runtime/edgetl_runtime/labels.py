@@ -27,6 +27,9 @@ __all__ = [
 
 MAX_LABEL_CHARACTERS = 256
 MAX_LABEL_BYTES = 256  # of what a device stores, so never more characters than that
+# Control characters, ends of lines and paragraphs; and what shows the rest of a text in another order than it has.
+_OBEYED = ("Cc", "Zl", "Zp")
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def checked_label(label: Any) -> Label:
@@ -87,8 +90,8 @@ def plain_text(text: Any, what: str = "label") -> str:
         raise LabelError(f"the {what} {name[:60]!r} is not valid text: {error}") from error
     if size_bytes > MAX_LABEL_BYTES:
         raise LabelError(f"the {what} has {size_bytes} bytes, at most {MAX_LABEL_BYTES} are kept: {name[:40]!r}...")
-    if any(unicodedata.category(character) == "Cc" for character in name):
-        raise LabelError(f"the {what} holds control characters (a tab, a line end): {name[:60]!r}")
+    if any(unicodedata.category(character) in _OBEYED or character in _TURNS for character in name):
+        raise LabelError(f"the {what} holds control characters (a tab, a line end): {name[:60]!a}")
     return name
 
 

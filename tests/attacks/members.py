@@ -71,6 +71,9 @@ def nothing(arrays: Dict[str, Any], told: Dict[str, Any]) -> None:
 def numbers(change: Callable[[Dict[str, Any]], Any]) -> Callable[[], bytes]:
     """The golden bundle made one of numbers, with an array of its head changed."""
 
+    def guard(arrays: Dict[str, Any]) -> None:
+        arrays.update(labels=0 * arrays["labels"], targets=np.zeros((len(arrays["labels"]), 2)))
+
     def forged() -> bytes:
         features = load_tensors(golden.bundle().members[GOLDEN])["features.fp32"]
         rows = np.random.default_rng(0).normal(size=(200, features.shape[1])).astype(np.float32)
@@ -80,7 +83,7 @@ def numbers(change: Callable[[Dict[str, Any]], Any]) -> Callable[[], bytes]:
         members = {
             HEAD: pack_tensors(arrays, told),
             GOLDEN: tensors_of(GOLDEN, lambda a: a["decisions"].fill(0)),
-            GUARD: tensors_of(GUARD, lambda a: a.update(labels=0 * a["labels"], targets=np.zeros((len(a["labels"]), 2)))),
+            GUARD: tensors_of(GUARD, guard),
         }
         outputs = [{"name": name, "unit": ""} for name in "xy"]
         return bundle(members, lambda manifest: manifest.update(format=[1, 1], classes=[], outputs=outputs))

@@ -13,7 +13,8 @@ __all__ = ["MAX_OUTPUTS", "check_outputs", "dump_outputs", "parse_outputs"]
 
 MAX_OUTPUTS = 16
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,31}\Z")
-_UNIT = re.compile(r"[^\x00-\x1f\x7f]{0,16}\Z")
+# Nothing that a terminal obeys, that ends a line or turns it around, and no half of a character.
+_UNIT = re.compile("[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]{0,16}\\Z")
 
 
 def dump_outputs(outputs: Sequence[Output]) -> List[Dict[str, Any]]:

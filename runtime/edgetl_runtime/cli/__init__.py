@@ -12,6 +12,7 @@ from typing import Dict, List, Optional
 
 from edgetl_runtime.blas import ENVIRONMENT
 from edgetl_runtime.errors import EdgetlError
+from edgetl_runtime.terminal import clean_record, shown
 
 __all__ = ["COMMANDS", "main"]
 
@@ -69,10 +70,12 @@ def main(argv: Optional[List[str]] = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name need not be valid text
     logging.basicConfig(level=logging.INFO if chosen.verbose else logging.WARNING, format="%(levelname)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(clean_record)
     try:
         return int(chosen.run(chosen))
     except EdgetlError as error:
-        print(f"edgetl-runtime {chosen.command}: {error}", file=sys.stderr)
+        print(shown(f"edgetl-runtime {chosen.command}: {error}"), file=sys.stderr)
         return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,6 +13,7 @@ from edgetl_runtime.cli.sessions import open_state
 from edgetl_runtime.cli.texts import add_samples, asked_texts
 from edgetl_runtime.errors import SampleError, SourceError
 from edgetl_runtime.heads import Explanation
+from edgetl_runtime.terminal import shown
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(name: str, why: Explanation, sources: Dict[int, str]) -> None:
-    print(f"{name}: {'numbers, as predict says' if why.label is None else why.label}")
+    print(f"{shown(name)}: {'numbers, as predict says' if why.label is None else why.label}")
     for evidence in why.evidence[:_MOST_CLASSES]:
         print(
             f"  {evidence.label!s:<30} {100 * evidence.probability:5.1f} %  decision {evidence.decision:.3g},"

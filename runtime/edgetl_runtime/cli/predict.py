@@ -14,6 +14,7 @@ from edgetl_runtime.cli.progress import shown_count
 from edgetl_runtime.cli.sessions import open_state
 from edgetl_runtime.cli.texts import NamedText, add_samples, asked_texts
 from edgetl_runtime.errors import SampleError, SourceError
+from edgetl_runtime.terminal import shown
 from edgetl_runtime.types import Prediction
 from edgetl_runtime.updating import note_answer
 
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
                 if args.json or args.check:
                     tell(len(rows))
                 else:
-                    print(f"{name}\t{_words(prediction)}\toutlier {prediction.outlier:.1f}")
+                    print(f"{shown(name)}\t{_words(prediction)}\toutlier {prediction.outlier:.1f}")
     if rows:
         note_answer(Path(args.state), status["bundle"])
     else:

@@ -12,6 +12,7 @@ import time
 from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, TextIO, Tuple
 
 from edgetl_runtime.sources import Health
+from edgetl_runtime.terminal import shown
 
 __all__ = ["Facts", "View"]
 
@@ -154,7 +155,9 @@ class View:
 
     def _rows(self) -> List[Pair]:
         rows = self.facts.rows(self._health(), self._paused()) + ([("keys", self.keys)] if self.keys else [])
-        return rows + [("log", line) for line in self._messages.newest]
+        rows += [("log", line) for line in self._messages.newest]
+        # A label that was refused, or the name of a source, may be anybody's.
+        return [(name, _line(text)) for name, text in rows]
 
     def _draw_plain(self) -> None:
         width, shown = 0, 0
@@ -163,7 +166,7 @@ class View:
             rows = dict(self._rows())
             fresh, shown = self._messages.count - shown, self._messages.count
             for message in list(self._messages.newest)[-fresh:] if fresh else ():
-                self._stream.write("\r" + message.ljust(width) + "\n")
+                self._stream.write("\r" + _line(message).ljust(width) + "\n")
             rate = f"{self.facts.predictions_hz():.1f}/s"
             line = f"{rows['source']}: {rows['class']}, {rate}, drops {rows['drops']}, generation {rows['generation']}"
             line = line.replace(f"    {self.facts.source}", "").replace("    ", ", ")[: _columns(self._stream) - 1]
@@ -219,6 +222,10 @@ class _Messages(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.newest.append(f"{time.strftime('%H:%M:%S')} {record.getMessage()}")
         self.count += 1
+
+
+def _line(text: str) -> str:
+    return " ".join(shown(text).splitlines())
 
 
 def _sparks(scores: Any) -> str:
