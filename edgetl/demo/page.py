@@ -13,7 +13,7 @@ from edgetl.html.matrix import Heatmap
 from edgetl.html.page import Columns, Figure, KeyFigures, Part, Section, Table, Text, page
 from edgetl.html.pictures import Picture, Pictures
 
-__all__ = ["demo_page"]
+__all__ = ["accuracy_chart", "demo_page"]
 
 _DEVICE = "the device's head"
 _ONLY = "target labels alone, nearest mean"
@@ -89,7 +89,9 @@ def _domains_section(domains: Domains) -> Section:
     )
 
 
-def _accuracy_section(result: DemoResult) -> Section:
+def accuracy_chart(result: DemoResult) -> LineChart:
+    """Right answers on the new domain against the labels seen, beside the baselines and the oracle."""
+
     def line(label: str, figure: Callable[[SeedResult], dict[int, float]], zero: bool) -> Series:
         values = [{**({0: seed.target_before} if zero else {}), **figure(seed)} for seed in result.seeds]
         points = [(float(n), float(np.mean([v[n] for v in values]))) for n in values[0]]
@@ -97,8 +99,7 @@ def _accuracy_section(result: DemoResult) -> Section:
         return Series(label, points, band)
 
     tuned, oracle = result.mean(lambda s: s.finetuned), result.mean(lambda s: s.oracle)
-    after, only = result.mean(lambda s: s.target_after[10]), result.mean(lambda s: s.target_only[10])
-    chart = LineChart(
+    return LineChart(
         f"Right answers on the test half of the new domain, means of {len(result.seeds)} seeds; the band is from the"
         " worst to the best seed. Dashed: what does not depend on the number of labels shown here.",
         "labels a class",
@@ -112,6 +113,11 @@ def _accuracy_section(result: DemoResult) -> Section:
         ],
         x_ticks=(0, *SHOTS),
     )
+
+
+def _accuracy_section(result: DemoResult) -> Section:
+    tuned = result.mean(lambda s: s.finetuned)
+    after, only = result.mean(lambda s: s.target_after[10]), result.mean(lambda s: s.target_only[10])
     rows: list[list[str | float | int]] = [
         [
             seed.seed,
@@ -139,7 +145,7 @@ def _accuracy_section(result: DemoResult) -> Section:
         "The network stays frozen; only the head learns, in closed form, from the statistics that the bundle brought"
         " and the labels seen so far.",
         [
-            chart,
+            accuracy_chart(result),
             Text(
                 [
                     f"At 10 labels a class the device is right in {after:.1f} %, a nearest-mean head on the same labels"

@@ -18,7 +18,7 @@ from edgetl.demo.baselines import baselines
 from edgetl.demo.domains import CLASSES, PREPROCESS, SHOTS, Domains, load_domains, source_of, target_of
 from edgetl.demo.drive import DeviceRun, drive_device, write_data
 from edgetl.demo.environment import device_python
-from edgetl.demo.page import demo_page
+from edgetl.demo.page import accuracy_chart, demo_page
 from edgetl.demo.results import DemoResult, SeedResult
 from edgetl.errors import DemoError
 from edgetl.progress import Progress, Step, silent
@@ -59,6 +59,7 @@ def run_demo(
     result = DemoResult(tuple(rows), backbone.FINETUNE_RECIPE, time.perf_counter() - started)
     (folder / "demo.json").write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
     (folder / "index.html").write_text(demo_page(result, domains), encoding="utf-8")
+    (folder / "accuracy.svg").write_text(accuracy_chart(result).svg(), encoding="utf-8")
     return result
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from edgetl.html.page import captioned
+from edgetl.html.page import captioned, style_sheet
 
 __all__ = ["Bar", "Bars", "LineChart", "Point", "Scatter", "Series", "drawing", "lettered", "nice_ticks"]
 
@@ -59,6 +59,14 @@ class LineChart:
         wide, narrow = self._svg(900, 430, named=True), self._svg(360, 300, named=False)
         below = f'<div class="narrow">{narrow}<ul class="legend">{legend}</ul></div>'
         return captioned(f'<div class="wide">{wide}</div>{below}', self.caption, "chart")
+
+    def svg(self) -> str:
+        """The wide drawing as a file of its own, for a README or a slide; it follows the reader's light or dark."""
+        inside = self._svg(900, 430, named=True)
+        style = f'<style>{style_sheet("drawing.css")}</style><rect width="100%" height="100%" fill="var(--paper)"/>'
+        font = 'font-family="system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif"'
+        start, rest = inside.split(">", 1)
+        return f'{start} xmlns="http://www.w3.org/2000/svg" {font}>{style}{rest}\n'
 
     def _value(self, y: float) -> str:
         return f"{y:.{self.digits}f}{escape(self.unit)}"

@@ -189,7 +189,7 @@ def page(title: str, lead: str, sections: Sequence[Section], footer: str = "", c
 
     `contents` puts the titles of the sections on top, to jump to.
     """
-    style = files("edgetl.html").joinpath("page.css").read_text(encoding="utf-8")
+    style = style_sheet("drawing.css") + style_sheet("page.css")
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -198,6 +198,11 @@ def page(title: str, lead: str, sections: Sequence[Section], footer: str = "", c
         f"<header><h1>{escape(title)}</h1><p>{escape(lead)}</p>{_contents(sections) if contents else ''}</header>"
         f"{''.join(section.html() for section in sections)}<footer>{escape(footer)}</footer></main></body></html>\n"
     )
+
+
+def style_sheet(name: str) -> str:
+    """A style sheet of this room: `page.css`, or `drawing.css`, which a drawing needs where it stands alone too."""
+    return files("edgetl.html").joinpath(name).read_text(encoding="utf-8")
 
 
 def captioned(inside: str, caption: str, kind: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,16 @@ def test_every_command_that_is_named_exists(path: str) -> None:
 @pytest.mark.parametrize("path", READMES)
 def test_every_link_to_a_file_leads_somewhere(path: str) -> None:
     assert broken_links(TEXTS[path], (REPO / path).parent) == []
+
+
+def test_the_drawing_of_the_demo_says_what_the_table_beside_it_says() -> None:
+    demo = TEXTS["README.md"].split("<!-- begin demo -->")[1].split("<!-- end demo -->")[0]
+    said = {number for line in demo.splitlines() if line.startswith("|") for number in re.findall(r"\d+\.\d", line)}
+    drawing = (REPO / "docs" / "demo.svg").read_text(encoding="utf-8")
+    # A point says its value in its title, a level in its name.
+    drawn = set(re.findall(r"(?:: |value\">)(\d+\.\d)</", drawing))
+    assert len(said) > 8
+    assert said == drawn
 
 
 SAMPLE = """# A title: with marks

@@ -79,6 +79,7 @@ def test_a_device_that_has_torch_is_reported_as_one_that_has(printed):
 def test_the_page_is_whole_and_needs_nothing_from_outside(printed):
     folder, data = printed
     html = (folder / "index.html").read_text(encoding="utf-8")
+    assert f'{data["oracle"]:.1f}</tspan>' in (folder / "accuracy.svg").read_text(encoding="utf-8")
     assert len(html) < 5_000_000
     assert not re.search(r"https?:|url\(|@import|<script|<link", html)
     assert all(source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]{30})', html))

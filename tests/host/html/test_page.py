@@ -7,6 +7,7 @@ import io
 import math
 import re
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import numpy as np
 from hypothesis import given
@@ -204,3 +205,14 @@ def test_ticks_enclose_the_values_evenly_and_are_few(low, span, count):
     assert ticks[0] <= low + slack and ticks[-1] >= low + span - slack
     np.testing.assert_allclose(np.diff(ticks), ticks[1] - ticks[0], rtol=1e-6)
     assert 2 <= len(ticks) <= 2 * count + 2
+
+
+def test_a_drawing_alone_is_a_whole_file_that_needs_nothing():
+    text = LineChart(EVIL, "labels", "% right", [Series(EVIL, [(0, 40.0), (10, 93.5)], [(30, 50), (90, 95)])]).svg()
+    root = ElementTree.fromstring(text)  # well-formed, and in the namespace by which a browser knows a drawing
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "<script" not in text
+    assert "url(" not in text
+    assert "href" not in text
+    assert set(re.findall(r"var\((--\w+)\)", text)) <= set(re.findall(r"(--\w+):", text))
+    assert f"93.5  {EVIL}" in "".join(root.itertext())
