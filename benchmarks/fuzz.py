@@ -1,8 +1,9 @@
 """`make fuzz HOURS=0.05`: atheris on every parser of foreign bytes, so long for each; only EdgetlError may come out.
 
 A finding stays in build/fuzz/TARGET/; mend it, and put it into tests/fuzz/found/TARGET/, which every commit reads.
-Every run is a line of build/fuzz/hours.jsonl, so that several add up: `cpu_hours` over all code, and
-`cpu_hours_this_code` over the runs in which the target's own parser was what it is now. HOURS=0 only tells.
+Every run is a line of build/fuzz/hours.jsonl, so that several add up: `cpu_hours` over all code,
+`cpu_hours_this_code` over the runs in which the target's own parser was what it is now, `cpu_hours_by_form` over those
+that also made changes which keep lengths, checksums and quotes right (tests/fuzz/mutators.py). HOURS=0 only tells.
 atheris is x86 and CPython 3.11 to 3.13 only: `pip install atheris`, or PYTHONPATH with a folder that has it.
 """
 
@@ -64,7 +65,7 @@ def run_target(name: str, seconds: float) -> dict[str, Any]:
     figures = {
         "seconds": round(time.perf_counter() - started, 1),
         "cpu_s": round(after.ru_utime + after.ru_stime - cpu.ru_utime - cpu.ru_stime, 1),
-        "runs": max((int(a or b) for a, b in runs), default=0), "findings": found,
+        "runs": max((int(a or b) for a, b in runs), default=0), "by_form": BY_FORM, "findings": found,
         "said": _said(done.stderr) if found else "",
     }  # fmt: skip
     with HOURS.open("a") as log:
@@ -122,6 +123,7 @@ def totals() -> dict[str, dict[str, Any]]:
         found[name] = {
             "cpu_hours": round(sum(row["cpu_s"] for row in mine) / 3600, 3),
             "cpu_hours_this_code": round(sum(row["cpu_s"] for row in now) / 3600, 3),
+            "cpu_hours_by_form": round(sum(row["cpu_s"] for row in mine if row.get("by_form")) / 3600, 3),
             "runs": sum(row["runs"] for row in mine),
             "findings": sorted({finding for row in mine for finding in row["findings"]}),
         }
@@ -184,8 +186,8 @@ def main(argv: list[str] | None = None) -> int:
     print("in all:")
     for name, row in added.items():
         print(
-            f"{name:<10} {row['cpu_hours']:.2f} CPU-hours ({row['cpu_hours_this_code']:.2f} of this code),"
-            f" {row['runs']:>12,} runs, {len(row['findings'])} findings"
+            f"{name:<10} {row['cpu_hours']:.2f} CPU-hours ({row['cpu_hours_by_form']:.2f} by form,"
+            f" {row['cpu_hours_this_code']:.2f} of this code), {row['runs']:>12,} runs, {len(row['findings'])} findings"
         )
     write_evidence("fuzz", added)
     return int(new)
