@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 PUREST = 0.7  # of a window's samples that have its label
 _LISTED = ("path", "label")
+_GAPS = "cut by gaps"
 
 
 def windows_dataset(
@@ -63,12 +64,14 @@ def windows_dataset(
                 labels.append(label)
                 owners.append(recording.group or f"{number}: {recording.name} {piece}")
         if not found:
-            unreadable.append("too short")
-            _log.warning("skipped: %s is too short for a window of %s s", recording.name, f"{window.duration_s:g}")
+            lasts = float(np.ptp(recording.stamps_s)) if len(recording.stamps_s) else 0.0
+            unreadable.append("too short" if lasts < window.duration_s else _GAPS)
+            _log.warning("skipped: %s has no %.3g s without a gap, in %.3g s", recording.name, window.duration_s, lasts)
     if not data:
         raise DatasetError(
             f"{title} gives no window of {window.length} steps at {window.rate_hz:g} Hz ({window.duration_s:g} s) with"
-            f" one label; left out: {sorted(set(unreadable))}"
+            f" one label; left out: {', '.join(sorted(set(unreadable)))}"
+            + ("; at a lower rate_hz longer pauses are no gaps" if _GAPS in unreadable else "")
         )
     if len(set(labels)) < 2:
         raise DatasetError(f"{title} has windows of one class only, {labels[0]!r}; a head needs at least two")

@@ -199,7 +199,11 @@ def test_arrays_that_are_windows_already_are_checked(tmp_path):
         ("time,label\n1,a\n", "one a channel"),
         ("time [h],ax,label\n1,1,a\n", "must be one of"),
         ("time,ax,label\n1,x,a\n", "line 2: each channel must be a number"),
-        ("time,ax,label\n0,1,a\n0.01,1,a\n", "gives no window of 20 steps at 50 Hz"),
+        ("time,ax,label\n0,1,a\n0.01,1,a\n", "gives no window of 20 steps at 50 Hz.*left out: too short$"),
+        (
+            "time,ax,label\n" + "".join(f"{k // 5 * 0.2 + k % 5 * 0.02:.2f},1,a\n" for k in range(200)),
+            "left out: cut by gaps; at a lower rate_hz",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_csv_is_said(tmp_path, text, said):
