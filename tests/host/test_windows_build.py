@@ -62,6 +62,14 @@ def test_the_bundle_says_how_a_device_cuts_its_windows(bundle):
     assert manifest.provenance["extractor"]["finetune"]["recipe"] == "scratch"
 
 
+def test_commands_that_take_files_name_the_one_that_takes_a_sensor(bundle, tmp_path, capsys):
+    state = ["--state", str(tmp_path / "state"), "--allow-unsigned"]
+    assert device(["install", str(bundle), *state]) == 0
+    for command in (["predict"], ["learn", "--label", "walk"], ["explain"]):
+        assert device([*command, str(bundle.with_suffix(".csv")), *state]) == 1
+        assert "windows of a sensor, not files: edgetl-runtime run ADDRESS" in capsys.readouterr().err
+
+
 def test_a_serial_sensor_of_other_units_is_understood(bundle, tmp_path, capsys):
     pytest.importorskip("serial")
     board, port = pty.openpty()

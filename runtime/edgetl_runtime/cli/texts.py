@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 from edgetl_runtime.cli.images import folder_label
 from edgetl_runtime.errors import SampleError, SourceError
 from edgetl_runtime.labels import plain_text
-from edgetl_runtime.preprocess import TextPreprocess
+from edgetl_runtime.preprocess import ArrayPreprocess, TextPreprocess
 from edgetl_runtime.session import Session
 from edgetl_runtime.text import MAX_TEXT_BYTES, checked_text
 
@@ -44,8 +44,14 @@ def add_samples(parser: argparse.ArgumentParser, files: str) -> None:
 def asked_texts(session: Session, texts: Sequence[str], files: Sequence[str], labelled: bool) -> List[NamedText]:
     """The texts that a command is about; none where the bundle takes no text. `labelled`: files must say a label.
 
-    Raises SourceError where there is nothing, or text for a bundle of something else.
+    Raises SourceError where there is nothing, or text for a bundle of something else; and for windows of a sensor,
+    which come from a source only.
     """
+    if isinstance(session.takes, ArrayPreprocess) and session.takes.window is not None:
+        raise SourceError(
+            "this bundle takes windows of a sensor, not files: edgetl-runtime run ADDRESS predicts what a sensor or a"
+            " recording (.mcap, .npz, ...) gives, and learns with --labels or --teach"
+        )
     if not isinstance(session.takes, TextPreprocess):
         if texts:
             raise SourceError("--text is for bundles that take text; this one takes something else: name files")
