@@ -33,7 +33,7 @@ from edgetl.parity import compare
 
 __all__ = ["MAX_REL", "measure"]
 
-MAX_REL = 1e-2  # edgetl.pack allows at least this
+MAX_REL = 1e-2  # edgetl.build allows at least this
 DEVICES = {"onnxruntime_1_19": "jetpack5", "onnxruntime_1_23": "jetpack6", "onnxruntime_1_31": "jetpack7"}
 ENGINES = (*DEVICES, "openvino")
 # Runs in the Python of a device, on the runtime of this checkout.

@@ -21,8 +21,8 @@ from edgetl_runtime.statistics import Statistics
 
 from benchmarks.evidence import data_folder, write_evidence
 from benchmarks.fewshot_data import Shift, shifts
+from edgetl.building.factory_head import make_head_member
 from edgetl.extraction import ExtractedPart
-from edgetl.factory import make_head_member
 
 LABELS = (0, 1, 3, 5, 10)
 CONTROL = "spsw control"

@@ -17,7 +17,7 @@ from edgetl_runtime.statistics import Statistics
 from benchmarks.fewshot_data import Shift, shifts
 
 HEAD = "slda"
-GUARD_PER_CLASS = 20  # as `edgetl.pack` ships them
+GUARD_PER_CLASS = 20  # as `edgetl.build` ships them
 LONGEST = 300  # labels of a clean stream: more than most people give
 MOST_OLD = 600
 WIDEST = 256  # features of the photographs go through a frozen PCA of the source, as for any small board

@@ -25,8 +25,8 @@ import numpy as np
 from benchmarks.evidence import ROOT, write_evidence
 from benchmarks.real_backbones import real_backbone
 from benchmarks.transfer_data import SETS, shots
+from edgetl.building.factory_head import make_head_member
 from edgetl.extraction import ExtractedPart
-from edgetl.factory import make_head_member
 from edgetl.progress import silent
 from edgetl.tuning import tune
 from edgetl.tuning.cache import FeatureCache

@@ -26,9 +26,9 @@ from sklearn.linear_model import LogisticRegression
 import edgetl
 from benchmarks.evidence import write_evidence
 from benchmarks.text_data import Texts, embedded, encoder_folder, intents, sentiment
-from edgetl.class_vectors import WEIGHT, ClassVectors
+from edgetl.building.class_vectors import WEIGHT, ClassVectors
+from edgetl.building.factory_head import make_head_member
 from edgetl.extraction import ExtractedPart
-from edgetl.factory import make_head_member
 
 LABELS = (0, 1, 3, 5, 10, 20, 50)
 DRAWS = 5

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgetl.backbones import extractor
+    from edgetl.building.build import build
+    from edgetl.building.result import BuildResult
     from edgetl.choosing import choose
     from edgetl.data import Dataset, dataset
     from edgetl.features import Extractor
-    from edgetl.pack import BuildResult, build
     from edgetl.project import Project, init_project, read_project
     from edgetl.reporting.build_page import write_report
     from edgetl.tuning import finetune
@@ -31,11 +32,11 @@ __all__ = [
 
 # Loaded when first asked for, so that `edgetl --help` is instant.
 _HOMES = {
-    "BuildResult": "pack",
+    "BuildResult": "building.result",
     "Dataset": "data",
     "Extractor": "features",
     "Project": "project",
-    "build": "pack",
+    "build": "building.build",
     "choose": "choosing",
     "dataset": "data",
     "extractor": "backbones",

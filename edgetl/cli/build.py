@@ -13,6 +13,8 @@ from typing import Any
 from edgetl_runtime.heads import HEADS
 from edgetl_runtime.types import Output
 
+from edgetl.building.build import build
+from edgetl.building.result import BuildResult
 from edgetl.cli.backbone import (
     add_backbone_arguments,
     add_network_arguments,
@@ -23,7 +25,6 @@ from edgetl.cli.naming import add_naming_arguments, naming_of
 from edgetl.cli.progress import shown_progress
 from edgetl.cli.tasks import add_tasks_argument
 from edgetl.cli.windows import add_window_arguments, opened_network_and_data
-from edgetl.pack import BuildResult, build
 from edgetl.project import parse_output
 from edgetl.quantize.fidelity import Limits
 from edgetl.reporting.build_page import write_report

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from edgetl.class_vectors import WEIGHT
+from edgetl.building.class_vectors import WEIGHT
 
 __all__ = ["add_naming_arguments", "naming_of"]
 

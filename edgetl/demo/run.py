@@ -67,8 +67,8 @@ def _one_seed(
     domains: Domains, seed: int, name: str, out: Path, python: Path, progress: Progress
 ) -> SeedResult:
     from edgetl.backbones import from_module
+    from edgetl.building.build import build
     from edgetl.features import reference_features
-    from edgetl.pack import build
 
     folder = out / f"seed-{seed}"
     # A state of an earlier run belongs to an earlier bundle.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgetl.build_result import BuildResult
+from edgetl.building.result import BuildResult
 from edgetl.choosing.page import ranking_table
 from edgetl.html.charts import LineChart, Series
 from edgetl.html.page import Part, Section, Table, Text

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime.errors import SourceError
 
-from edgetl.build_result import BuildResult
+from edgetl.building.result import BuildResult
 from edgetl.html.page import Section, Table, Text, page
 from edgetl.progress import Progress, silent
 from edgetl.reporting.backbone_section import backbone_sections

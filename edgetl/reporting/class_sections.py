@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgetl.answers import Answers, calibration_error, chance_error, reliability
-from edgetl.build_result import BuildResult
+from edgetl.building.held_out_answers import Answers, calibration_error, chance_error, reliability
+from edgetl.building.result import BuildResult
 from edgetl.html.matrix import Heatmap
 from edgetl.html.page import Columns, Folded, Part, Section, Table, Text
 from edgetl.html.pictures import ContactSheet, Pairs, Tile

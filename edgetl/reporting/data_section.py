@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgetl.build_result import BuildResult
+from edgetl.building.result import BuildResult
 from edgetl.html.page import Folded, Part, Section, Table
 from edgetl.html.pictures import ContactSheet, Strip, Strips, Tile
 from edgetl.reporting.story import Story

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgetl.build_result import BuildResult
+from edgetl.building.result import BuildResult
 from edgetl.errors import ProfileError
 from edgetl.html.charts import Bar, Bars
 from edgetl.html.page import Columns, Part, Section, Table, Text

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from edgetl.answers import ReliabilityBin
 from edgetl.bench import likely_share
+from edgetl.building.held_out_answers import ReliabilityBin
 from edgetl.html.charts import drawing, lettered, nice_ticks
 from edgetl.html.page import captioned
 

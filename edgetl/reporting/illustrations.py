@@ -18,7 +18,7 @@ from edgetl_runtime.labels import plain_text
 from edgetl_runtime.preprocess import ArrayPreprocess, ImagePreprocess, Preprocess, TextPreprocess
 from numpy.typing import NDArray
 
-from edgetl.answers import Answers, NumberAnswers
+from edgetl.building.held_out_answers import Answers, NumberAnswers
 from edgetl.html.pictures import jpeg, shown, text_of, traces, words
 from edgetl.progress import Progress, Step
 from edgetl.reporting.occlusion import Ask, Occlusion, evidence_of, lit, occluded_image, occluded_text, occluded_window

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from edgetl.answers import NumberAnswers
-from edgetl.build_result import BuildResult
+from edgetl.building.held_out_answers import NumberAnswers
+from edgetl.building.result import BuildResult
 from edgetl.html.charts import Bar, Bars
 from edgetl.html.page import Columns, Part, Section, Table
 from edgetl.html.pictures import ContactSheet, Pairs, Tile

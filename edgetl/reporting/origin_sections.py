@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from edgetl.build_result import BuildResult
+from edgetl.building.result import BuildResult
 from edgetl.html.charts import Bar, Bars
 from edgetl.html.page import Code, Columns, Folded, Part, Section, Table, Text
 from edgetl.reporting.story import Story

@@ -12,7 +12,7 @@ from edgetl_runtime.bundle.members import read_head
 from edgetl_runtime.engines import open_engine
 from edgetl_runtime.errors import EngineError, SourceError
 
-from edgetl.build_result import BuildResult
+from edgetl.building.result import BuildResult
 from edgetl.choosing.footprint import ENGINE
 from edgetl.data import TargetDataset
 from edgetl.html.pictures import text_of

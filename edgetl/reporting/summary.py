@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from edgetl.answers import Answers, calibration_error, chance_error, reliability
 from edgetl.bench import likely_share
-from edgetl.build_result import BuildResult
+from edgetl.building.held_out_answers import Answers, calibration_error, chance_error, reliability
+from edgetl.building.result import BuildResult
 from edgetl.html.page import Figure, KeyFigures, Part, Remark, Remarks, Section
 from edgetl.reporting.origin_sections import size_of
 from edgetl.reporting.story import Story

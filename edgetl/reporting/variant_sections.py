@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgetl.build_result import BuildResult, VariantReport
+from edgetl.building.result import BuildResult, VariantReport
 from edgetl.html.charts import Bar, Bars
 from edgetl.html.page import Columns, Part, Section, Table, Text
 

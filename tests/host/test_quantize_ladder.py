@@ -13,10 +13,10 @@ from edgetl_runtime.labels import targets_text
 from edgetl_runtime.preprocess import ImagePreprocess
 
 from edgetl.backbones import from_module
+from edgetl.building.factory_head import make_head_member, make_target_member
 from edgetl.errors import QuantizeError
 from edgetl.export import export_onnx
 from edgetl.extraction import ExtractedPart
-from edgetl.factory import make_head_member, make_target_member
 from edgetl.quantize import PRECISIONS, Judge, Limits, calibrate, descend, prepare
 from edgetl.quantize.aware import tuned_extractor
 from edgetl.quantize.candidates import JudgedSamples, build_candidates

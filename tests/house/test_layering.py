@@ -80,7 +80,7 @@ BROKEN = {
     "the runtime never imports the host, nobody imports a cli": [
         ("edgetl_runtime.session", "import edgetl"),
         ("edgetl_runtime.session", "def f():\n    from edgetl.parity import check"),
-        ("edgetl.pack", "from edgetl.cli import main"),
+        ("edgetl.building.build", "from edgetl.cli import main"),
         ("edgetl.cli.build", "import edgetl_runtime.cli"),
     ],
     "third parties stay in their place": [

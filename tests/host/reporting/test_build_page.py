@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgetl.pack import BuildResult
+from edgetl.building.result import BuildResult
 from edgetl.parity import Parity
 from edgetl.reporting.build_page import build_page
 

@@ -16,7 +16,7 @@ from edgetl_runtime.bundle.members import read_head
 
 import edgetl
 from benchmarks.browser import Browser, find_chromium
-from edgetl.answers import Answers, NumberAnswers, calibration_error, chance_error, reliability
+from edgetl.building.held_out_answers import Answers, NumberAnswers, calibration_error, chance_error, reliability
 from edgetl.choosing import Candidate, Ranking
 from edgetl.cli import main
 from edgetl.html.matrix import Heatmap

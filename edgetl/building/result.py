@@ -10,13 +10,13 @@ from edgetl_runtime.bundle import EngineChoice
 from edgetl_runtime.types import Output
 from numpy.typing import NDArray
 
-from edgetl.answers import Answers, NumberAnswers
-from edgetl.numbers import OutputError
+from edgetl.building.device_plans import Verdict
+from edgetl.building.engine_trials import EngineFigures
+from edgetl.building.held_out_answers import Answers, NumberAnswers
+from edgetl.building.number_heads import OutputError
 from edgetl.parity import Parity
-from edgetl.plans import Verdict
 from edgetl.quantize.fidelity import Fidelity, Limits
 from edgetl.quantize.ladder import GroupLoss, Rung
-from edgetl.trials import EngineFigures
 
 __all__ = ["BuildResult", "HeldOut", "VariantReport"]
 

@@ -21,17 +21,17 @@ from edgetl_runtime.preprocess import Preprocess
 from edgetl_runtime.types import TensorSpec
 from numpy.typing import NDArray
 
+from edgetl.building.device_plans import Verdict, Wish
+from edgetl.building.device_verdicts import LEAST_TOLERANCE, judge_wish
+from edgetl.building.engine_trials import Entrant, Trials, engines_here
 from edgetl.errors import DatasetError
 from edgetl.extraction import ExtractedPart, extract, spread
-from edgetl.plans import Verdict, Wish
 from edgetl.progress import Progress
 from edgetl.quantize.candidates import Candidate, JudgedSamples, build_candidates
 from edgetl.quantize.fidelity import Judge, Limits
 from edgetl.quantize.ladder import FITTED_ON
 from edgetl.quantize.recipes import FP16, FP32, Precision
 from edgetl.quantize.scoring import NumberScoring
-from edgetl.trials import Entrant, Trials, engines_here
-from edgetl.verdicts import LEAST_TOLERANCE, judge_wish
 
 if TYPE_CHECKING:
     from edgetl.data import Dataset, TargetDataset

@@ -26,30 +26,30 @@ from edgetl_runtime.labels import plain_text
 from edgetl_runtime.preprocess import TextPreprocess
 from numpy.typing import NDArray
 
-from edgetl.answers import answers_of
-from edgetl.build_result import BuildResult
-from edgetl.class_vectors import WEIGHT, Given, Names, named_classes, unlabelled
+from edgetl.building.class_vectors import WEIGHT, Given, Names, named_classes, unlabelled
+from edgetl.building.device_plans import plans_of, wishes
+from edgetl.building.factory_head import check_head, check_target_head, make_head_member, make_target_member
+from edgetl.building.golden_and_guard import choose_golden, guard_set
+from edgetl.building.held_out_answers import answers_of
+from edgetl.building.number_heads import OutputError, answers_agreed, output_errors
+from edgetl.building.oracle import oracle_of
+from edgetl.building.result import BuildResult
+from edgetl.building.variant_reports import golden_answers, quantization_facts, variant_reports
+from edgetl.building.variants import Built, Job, build_variants, feature_space, kept_tensors
 from edgetl.errors import DatasetError, ParityError, QuantizeError
 from edgetl.extraction import KEPT_SAMPLES, ExtractedPart, extract, run_engine, spread
-from edgetl.factory import check_head, check_target_head, make_head_member, make_target_member
-from edgetl.golden import choose_golden, guard_set
-from edgetl.numbers import OutputError, answers_agreed, output_errors
-from edgetl.oracle import oracle_of
 from edgetl.parity import Parity, compare
-from edgetl.plans import plans_of, wishes
 from edgetl.profiles import load_profile
 from edgetl.progress import Progress, Step, silent
 from edgetl.quantize.fidelity import Limits
 from edgetl.quantize.ladder import FITTED_ON
 from edgetl.quantize.recipes import FP32
-from edgetl.variants import Built, Job, build_variants, feature_space, kept_tensors
-from edgetl.variants_report import golden_answers, quantization_facts, variant_reports
 
 if TYPE_CHECKING:
     from edgetl.data import Dataset, TargetDataset
     from edgetl.features import Extractor
 
-__all__ = ["BuildResult", "build"]
+__all__ = ["build"]
 
 PARITY_LIMIT = 1e-3  # of the largest feature; what float32 kernels of two libraries differ by is 1e-6 to 1e-4
 _PACKAGES = ("edgetl", "edgetl-runtime", "torch", "torchvision", "timm", "onnx", "onnxruntime", "numpy", "pillow")
@@ -89,13 +89,13 @@ def build(
     does; layers are kept in float32 until it does, or float16 and float32 serve. For `quantization_aware` epochs the
     network is tuned to be quantized where that is not enough. Without `devices` there is float32 alone.
 
-    `head` is any of `edgetl_runtime.heads`, with its options (`edgetl.factory`), by default `slda`, and `ridge` for
-    a dataset with numbers in place of labels; with `softmax`, `mlp` and `knn`
-    the bundle carries features of source samples, which can tell much of those samples.
+    `head` is any of `edgetl_runtime.heads`, with its options (`edgetl.building.factory_head`), by default `slda`, and
+    `ridge` for a dataset with numbers in place of labels; with `softmax`, `mlp` and `knn` the bundle carries features
+    of source samples, which can tell much of those samples.
     Classes may be known by name before any sample: `class_vectors` maps a name to D numbers, such as the text tower of
     an image-text model gives, and `class_names`, for an extractor of text, names classes, maybe with descriptions, that
     are read by it. Each counts as `class_weight` samples, beside those of `dataset`, or without one; then `background`
-    are samples of which no label is known (`edgetl.class_vectors`), for text by default the names.
+    are samples of which no label is known (`edgetl.building.class_vectors`), for text by default the names.
     Raises DatasetError, BackboneError, ExportError, ParityError, ProfileError, QuantizeError, SourceError,
     LabelError, BundleError; ValueError for a head that there is not.
     """

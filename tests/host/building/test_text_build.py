@@ -16,11 +16,11 @@ from edgetl_runtime.statistics import Statistics
 from safetensors.numpy import save_file
 
 import edgetl
-from edgetl.class_vectors import ClassVectors, add_class_vectors, read_class_names, read_class_vectors
+from edgetl.building.class_vectors import ClassVectors, add_class_vectors, read_class_names, read_class_vectors
 from edgetl.cli import main as host
 from edgetl.errors import DatasetError
 from edgetl.features import reference_features
-from tests.host.test_pack import FRAMES, LABELS, image_extractor
+from tests.host.building.test_build import FRAMES, LABELS, image_extractor
 from tests.host.text_encoders import write_encoder
 from tests.runtime import texts
 

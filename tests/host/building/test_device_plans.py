@@ -12,13 +12,13 @@ import pytest
 from edgetl_runtime.bundle.members import GoldenSamples, GuardSet, HeadMember
 
 import edgetl
+from edgetl.building.device_plans import plans_of, wishes
+from edgetl.building.device_verdicts import LEAST_SPEEDUP
+from edgetl.building.engine_trials import EngineFigures
 from edgetl.cli.build import add_arguments
 from edgetl.errors import QuantizeError
-from edgetl.plans import plans_of, wishes
 from edgetl.profiles import load_profile, load_profiles
 from edgetl.reporting.build_page import build_page
-from edgetl.trials import EngineFigures
-from edgetl.verdicts import LEAST_SPEEDUP
 from tests.host.test_quantize import network
 from tests.host.test_quantize_ladder import extractor
 from tests.runtime import golden

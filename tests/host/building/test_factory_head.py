@@ -11,9 +11,9 @@ from edgetl_runtime.labels import targets_text
 from edgetl_runtime.learner import Learner
 from edgetl_runtime.statistics import Statistics
 
+from edgetl.building.factory_head import check_head, check_target_head, make_head_member, make_target_member
 from edgetl.errors import DatasetError
 from edgetl.extraction import ExtractedPart
-from edgetl.factory import check_head, check_target_head, make_head_member, make_target_member
 
 SPACE, DIM = "0" * 64, 24
 # Only to be quick.

@@ -14,7 +14,7 @@ from edgetl_runtime.heads.calibration import calibrated
 from edgetl_runtime.reservoir import Reservoir
 from edgetl_runtime.statistics import Statistics
 
-from edgetl.class_vectors import ClassVectors, add_class_vectors
+from edgetl.building.class_vectors import ClassVectors, add_class_vectors
 from edgetl.errors import DatasetError
 from edgetl.extraction import ExtractedPart
 

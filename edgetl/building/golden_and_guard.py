@@ -12,9 +12,9 @@ from edgetl_runtime.heads import Head
 from edgetl_runtime.types import Output
 from numpy.typing import NDArray
 
+from edgetl.building.number_heads import golden_of_numbers, guard_of_numbers
 from edgetl.errors import ParityError
 from edgetl.extraction import ExtractedPart
-from edgetl.numbers import golden_of_numbers, guard_of_numbers
 
 __all__ = ["Answers", "choose_golden", "guard_set"]
 

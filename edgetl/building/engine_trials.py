@@ -17,10 +17,10 @@ from edgetl_runtime.errors import EngineError, EngineUnavailableError
 from edgetl_runtime.heads import Head
 from numpy.typing import NDArray
 
+from edgetl.building.number_heads import answers_agreed
 from edgetl.errors import ExportError, MissingPackageError
 from edgetl.export.tensorrt import check_ahead_of_time
 from edgetl.extraction import run_engine
-from edgetl.numbers import answers_agreed
 from edgetl.parity import Parity, compare
 from edgetl.progress import Progress, Step
 from edgetl.quantize.recipes import FP16, FP32, Precision

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetl.build_result import HeldOut, VariantReport
+from edgetl.building.engine_trials import open_here
+from edgetl.building.golden_and_guard import Answers
+from edgetl.building.result import HeldOut, VariantReport
+from edgetl.building.variants import Built, Job, Variants
 from edgetl.extraction import run_engine
-from edgetl.golden import Answers
 from edgetl.quantize.candidates import Candidate
 from edgetl.quantize.fidelity import Limits
 from edgetl.quantize.ladder import FITTED_ON
 from edgetl.quantize.recipes import FP32
-from edgetl.trials import open_here
-from edgetl.variants import Built, Job, Variants
 
 __all__ = ["golden_answers", "quantization_facts", "variant_reports"]
 

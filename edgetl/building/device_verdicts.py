@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from edgetl.building.device_plans import Verdict, Wish, measurable_here
+from edgetl.building.engine_trials import EngineFigures, Trials
 from edgetl.errors import ExportError
-from edgetl.plans import Verdict, Wish, measurable_here
 from edgetl.quantize.candidates import Candidate
-from edgetl.trials import EngineFigures, Trials
 
 __all__ = ["LEAST_SPEEDUP", "LEAST_TOLERANCE", "judge_wish"]
 
