@@ -19,8 +19,8 @@ from edgetl.cli.build import add_arguments
 from edgetl.errors import QuantizeError
 from edgetl.profiles import load_profile, load_profiles
 from edgetl.reporting.build_page import build_page
-from tests.host.test_quantize import network
-from tests.host.test_quantize_ladder import extractor
+from tests.host.quantize.test_graphs import network
+from tests.host.quantize.test_ladder import extractor
 from tests.runtime import golden
 
 FRAMES, LABELS = golden.frames(), golden.labels()

@@ -234,7 +234,7 @@ def test_corrected_biases_move_the_mean_back() -> None:
 
 QUIET = """
 import logging, sys
-from tests.host.test_quantize import TENSORS, network
+from tests.host.quantize.test_graphs import TENSORS, network
 from edgetl.export import export_onnx
 from edgetl.quantize import prepare
 from edgetl.quantize.bias import corrected_biases
