@@ -12,7 +12,7 @@ from edgetl_runtime.bundle.trust_set import TrustSet, sign_trust_set
 from edgetl_runtime.errors import BundleSignatureError, SourceError
 
 from edgetl.cli.passphrase import ask
-from edgetl.private_keys import read_private_key
+from edgetl.cli.private_keys import read_private_key
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
