@@ -49,6 +49,7 @@ OWN_FILES = {
     "openvino": {"edgetl_runtime.engines.openvino_engine"},
     "tensorrt": {"edgetl_runtime.engines.tensorrt_engine"},
     "cv2": {"edgetl_runtime.sources.opencv_feed"},
+    "lz4": {"edgetl_runtime.sources.mcap_feed"},
     "mcap": {"edgetl_runtime.sources.mcap_feed", "edgetl_runtime.sinks.recorder"},
     "mcap_ros2": {
         "edgetl_runtime.sources.mcap_feed", "edgetl_runtime.sinks.recorder", "edgetl_runtime.sinks.decisions",
@@ -62,6 +63,7 @@ OWN_FILES = {
     "rosbags": {"edgetl_runtime.sources.bag_feed"},
     "serial": {"edgetl_runtime.sources.serial_port"},
     "tokenizers": {"edgetl_runtime.text.tokenizing"},
+    "zstandard": {"edgetl_runtime.sources.mcap_feed"},
     "tomli": {"edgetl_runtime.sources.schema_files"},
     "cryptography": {"edgetl_runtime.bundle.signature"},
 }

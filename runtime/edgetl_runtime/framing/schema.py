@@ -19,7 +19,6 @@ A schema is a TOML or JSON table; the fields stand in the order of the wire:
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
@@ -44,6 +43,7 @@ _OPTIONS = {
     "nmea": {"sentence"},
 }
 MAX_FIELDS = 256
+_MOST = 1e300
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,8 @@ def _check_together(schema: Schema) -> None:
 def _number(value: Any, what: str, least: Optional[float] = None) -> Optional[float]:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    # A whole number may be too large for any float.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -_MOST < value < _MOST:
         raise SourceError(f"{what} must be a number; got {value!r}")
     if least is not None and value <= least:
         raise SourceError(f"{what} must be above {least:g}; got {value!r}")

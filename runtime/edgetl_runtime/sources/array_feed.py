@@ -22,13 +22,14 @@ from edgetl_runtime.sources.uri import Uri
 __all__ = ["ArrayFeed", "load"]
 
 _BLOCK = 64
+_MOST_BYTES = 1 << 30  # of a compressed array
 
 
 def load(uri: Uri) -> ArrayFeed:
     """The feed of a `numpy://` address."""
     try:
         archive = np.load(uri.path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise SourceError(f"{uri.path} cannot be read as an array: {error}") from error
     keys = {name: uri.option(name) for name in ("data", "stamps", "labels")}
     unit = uri.choice("stamp_unit", ("s", *(unit for unit in STAMP_UNITS if unit != "s")))
@@ -39,7 +40,10 @@ def load(uri: Uri) -> ArrayFeed:
         return ArrayFeed(uri.name, archive, None, uri.words("channels"), uri.words("units"), rate_hz)
     with archive:
         found = {name: _member(archive, key, uri.path) for name, key in keys.items() if key or name == "data"}
-    stamps = found["stamps"].astype(np.float64) * STAMP_UNITS[unit] if "stamps" in found else None
+    try:
+        stamps = found["stamps"].astype(np.float64) * STAMP_UNITS[unit] if "stamps" in found else None
+    except (TypeError, ValueError) as error:
+        raise SourceError(f"{uri.path}: the stamps are no numbers: {error}") from error
     labels = [str(label) for label in found["labels"]] if "labels" in found else None
     return ArrayFeed(uri.name, found["data"], stamps, uri.words("channels"), uri.words("units"), rate_hz, labels)
 
@@ -49,6 +53,9 @@ def _member(archive: Any, key: str, path: str) -> NDArray[Any]:
     if key not in archive.files:
         raise SourceError(f"{path} has no array {key!r}; say data=NAME, one of {', '.join(archive.files[:20])}")
     try:
+        packed = next(one for one in archive.zip.infolist() if one.filename in (key, f"{key}.npy"))
+        if packed.file_size > _MOST_BYTES:
+            raise ValueError(f"it has {packed.file_size:,} bytes unpacked; at most {_MOST_BYTES:,} are read")
         array: NDArray[Any] = archive[key]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
         raise SourceError(f"{path}: the array {key!r} is damaged: {error}") from error

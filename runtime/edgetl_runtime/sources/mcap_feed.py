@@ -10,6 +10,8 @@ a message was written, not by the time in its header.
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 import logging
 import struct
@@ -18,8 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from mcap.exceptions import McapError
-from mcap.reader import make_reader
-from mcap.records import Channel, Chunk, Message, Schema
+from mcap.records import Channel, Chunk, Footer, Message, Schema, Statistics
 from mcap.stream_reader import StreamReader, breakup_chunk
 from mcap_ros2.decoder import DecoderFactory
 
@@ -32,9 +33,13 @@ __all__ = ["McapFeed", "RawMessage", "load", "raw_messages"]
 
 logger = logging.getLogger(__name__)
 
-_MOST_CHUNK_BYTES = 1 << 30
+_MOST_RECORD_BYTES = 1 << 30
+_MOST_CHUNK_BYTES = 1 << 27  # unpacked: of one frame, or of what a tenth of a second brings
+_MOST_IN_CHUNK = 1 << 20
+_END_BYTES = 29 + 8  # a footer and the magic bytes after it
 _OWN_TYPE = "edgetl.Sample"  # of `edgetl-runtime record`: its schema names channels and units
 _BATCH = 64
+_MOST_CHANNELS = 4096
 _PROBED = 1000  # messages looked at for the topics, where there is no summary
 
 
@@ -64,7 +69,7 @@ def raw_messages(stream: IO[bytes], damage: Dict[str, int]) -> Iterator[RawMessa
     schemas: Dict[int, Schema] = {}
     channels: Dict[int, Channel] = {}
     try:
-        for record in StreamReader(stream, emit_chunks=True, record_size_limit=_MOST_CHUNK_BYTES).records:
+        for record in StreamReader(stream, emit_chunks=True, record_size_limit=_MOST_RECORD_BYTES).records:
             records: List[Any] = _unpacked(record, damage) if isinstance(record, Chunk) else [record]
             messages = []
             for inner in records:
@@ -98,13 +103,46 @@ _BROKEN = (
 
 def _unpacked(chunk: Chunk, damage: Dict[str, int]) -> List[Any]:
     try:
-        if chunk.uncompressed_size > _MOST_CHUNK_BYTES:
-            raise ValueError(f"a chunk of {chunk.uncompressed_size} bytes")
-        return breakup_chunk(chunk, validate_crc=True)
+        data = _inflated(chunk)
+        _check_records(data)
+        return breakup_chunk(dataclasses.replace(chunk, compression="", data=data), validate_crc=True)
     except Exception as error:  # zstandard's and lz4's own errors share no base with the rest
         damage["damaged_chunk"] = damage.get("damaged_chunk", 0) + 1
         logger.warning("a damaged chunk was left out: %s", error)
         return []
+
+
+def _inflated(chunk: Chunk) -> bytes:
+    """The records of a chunk, no more than it says: the library unpacks whatever comes."""
+    most = chunk.uncompressed_size
+    if most > _MOST_CHUNK_BYTES:
+        raise ValueError(f"a chunk of {most:,} bytes; at most {_MOST_CHUNK_BYTES:,} are unpacked")
+    packed = io.BytesIO(chunk.data)
+    if chunk.compression == "zstd":
+        import zstandard
+
+        data = zstandard.ZstdDecompressor(max_window_size=_MOST_CHUNK_BYTES).stream_reader(packed).read(most + 1)
+    elif chunk.compression == "lz4":
+        import lz4.frame  # type: ignore[import-untyped]
+
+        data = lz4.frame.LZ4FrameFile(packed).read(most + 1)
+    elif not chunk.compression:
+        data = chunk.data
+    else:
+        raise ValueError(f"a chunk packed by {chunk.compression[:40]!r}; lz4 and zstd are read")
+    if len(data) != most:
+        raise ValueError(f"a chunk of {most:,} bytes holds {'more' if len(data) > most else f'{len(data):,}'}")
+    return bytes(data)
+
+
+def _check_records(data: bytes) -> None:
+    """A chunk of records without content costs seconds a kilobyte: of a large one they are counted first."""
+    at = count = 0
+    while len(data) > 9 * _MOST_IN_CHUNK and at + 9 <= len(data):
+        at += 9 + int.from_bytes(data[at + 1 : at + 9], "little")
+        count += 1
+        if count > _MOST_IN_CHUNK:
+            raise ValueError(f"a chunk of more than {_MOST_IN_CHUNK:,} records")
 
 
 class McapFeed:
@@ -199,14 +237,11 @@ def _topics(path: Path) -> Dict[str, str]:
         raise SourceError(f"{path} cannot be opened: {error}") from error
     with stream:
         try:
-            summary = make_reader(stream).get_summary()
-        except Exception:  # it may unpack chunks, and zstandard's and lz4's own errors share no base with the rest
-            summary = None
-        if summary is not None and summary.statistics is not None:
-            counts = summary.statistics.channel_message_counts
-            channels = [channel for number, channel in summary.channels.items() if counts.get(number)]
-            found = {channel.topic: summary.schemas.get(channel.schema_id) for channel in channels}
-            return {topic: schema.name if schema else "" for topic, schema in found.items()}
+            summed_up = _summary_of(stream)
+        except _BROKEN:
+            summed_up = None
+        if summed_up is not None:
+            return summed_up
         stream.seek(0)
         types: Dict[str, str] = {}
         damage: Dict[str, int] = {}
@@ -219,6 +254,36 @@ def _topics(path: Path) -> Dict[str, str]:
     return types
 
 
+def _summary_of(stream: IO[bytes]) -> Optional[Dict[str, str]]:
+    """Topics that hold messages, with their types, as the end of a whole file says; None where it does not.
+
+    The library's own reader would unpack any chunk that a footer points to.
+    """
+    stream.seek(-_END_BYTES, io.SEEK_END)
+    footer = next(StreamReader(stream, skip_magic=True, emit_chunks=True).records)
+    if not isinstance(footer, Footer) or footer.summary_start == 0:
+        return None
+    stream.seek(footer.summary_start)
+    schemas: Dict[int, str] = {}
+    channels: Dict[int, Channel] = {}
+    counts: Optional[Mapping[int, int]] = None
+    for record in StreamReader(
+        stream, skip_magic=True, emit_chunks=True, record_size_limit=_MOST_RECORD_BYTES
+    ).records:
+        if isinstance(record, Schema):
+            schemas[record.id] = record.name
+        elif isinstance(record, Channel):
+            channels[record.id] = record
+        elif isinstance(record, Statistics):
+            counts = record.channel_message_counts
+        elif isinstance(record, (Chunk, Message)):
+            return None
+    if counts is None:
+        return None
+    used = [channel for number, channel in channels.items() if counts.get(number)]
+    return {channel.topic: schemas.get(channel.schema_id, "") for channel in used}
+
+
 def _own_channels(path: Path, topic: str) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
     with path.open("rb") as stream:
         first = next((message for message in raw_messages(stream, {}) if message.topic == topic), None)
@@ -226,8 +291,10 @@ def _own_channels(path: Path, topic: str) -> Tuple[Tuple[str, ...], Tuple[str, .
         declared = json.loads(first.schema.data) if first is not None and first.schema is not None else {}
         names = tuple(str(name) for name in declared["channels"])
         units = tuple(str(declared["properties"][name].get("unit", "")) for name in names)
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise SourceError(f"{path}: the schema of {topic} is damaged: {error}; say fields=NAME,NAME") from error
+    if not 0 < len(names) <= _MOST_CHANNELS:
+        raise SourceError(f"{path}: {topic} has {len(names)} channels; 1 to {_MOST_CHANNELS} are read")
     return names, units
 
 

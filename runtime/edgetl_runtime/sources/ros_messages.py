@@ -87,7 +87,7 @@ def _numbers(name: str, paths: Tuple[str, ...], units: Tuple[str, ...], steps: S
     def read(message: Any) -> NDArray[np.float64]:
         try:
             return np.array([float(_follow(message, step)) for step in steps])
-        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, IndexError, OverflowError, TypeError, ValueError) as error:
             raise SampleError(f"a {name} has no number at one of {list(paths)}: {error}") from error
 
     return Reader("vector", paths, units, read)
@@ -101,7 +101,10 @@ def header_stamp_s(message: Any) -> Optional[float]:
     nanoseconds = _get(stamp, "nanosec", _get(stamp, "nsecs", _get(stamp, "nsec", 0)))
     if stamp is None or not (seconds or nanoseconds):
         return None
-    return float(seconds) + float(nanoseconds) * 1e-9
+    try:
+        return float(seconds) + float(nanoseconds) * 1e-9
+    except (OverflowError, TypeError, ValueError):  # JSON may hold anything there
+        return None
 
 
 def _plain(name: str) -> str:
