@@ -1,7 +1,8 @@
-"""Several bundles of different features on one device: which state a bundle takes, and what it takes over.
+"""Several bundles on one device: which state a bundle takes, and what it takes over.
 
-Each feature space has a state of its own, so switching back finds all that was learnt there. An update with another
-extractor learns again from the samples themselves, where they were kept; what was not is said and asked for.
+Each feature space has a state of its own, so switching back finds all that was learnt there; so has a bundle of another
+name on the same extractor that was told to leave what was learnt. An update with another extractor learns again from
+the samples themselves, where they were kept; what was not is said and asked for.
 """
 
 from __future__ import annotations
@@ -101,14 +102,21 @@ class States:
     def take(self, bundle: Bundle, discard: bool, leave: bool) -> None:
         """Open the state that the bundle belongs to, which `settle` makes the one in use.
 
-        Raises LearntLeftError when it is an update that could not take over all that was learnt, unless that may be
-        left with the bundle before (`leave`), or deleted (`discard`); StateError. Then nothing was changed.
+        A bundle of another name on the same extractor goes on with what was learnt, unless that is to be left with the
+        bundle before (`leave`), or was once. Raises LearntLeftError when it is an update that could not take over all
+        that was learnt, unless that may be left, or deleted (`discard`); StateError. Then nothing was changed.
         """
         known = self.store.meta("feature_space")
         wanted = {variant.feature_space for variant in bundle.manifest.variants}
-        if self._read_only or known is None or known in wanted or self.store.meta("bundle") == bundle.id:
+        if self._read_only or known is None or self.store.meta("bundle") == bundle.id:
             return
-        name = self._parked(wanted)
+        if known in wanted and self._is_update(bundle):
+            return
+        name = self._parked(wanted, bundle.manifest.name)
+        if name is None and not leave:
+            if known in wanted:
+                return
+            name = self._parked(wanted)
         if name is None:
             if discard or not self.store.holds_samples:
                 return
@@ -179,10 +187,11 @@ class States:
 
     # -- inside
 
-    def _parked(self, wanted: Set[str]) -> Optional[str]:
-        """The state, not in use, that has features of one of those spaces."""
+    def _parked(self, wanted: Set[str], of: Optional[str] = None) -> Optional[str]:
+        """The state, not in use, that has features of one of those spaces, and a bundle of the name `of`."""
         for name in list_spaces(self._folder):
-            if name != self._name and peek(space_folder(self._folder, name)).get("feature_space") in wanted:
+            facts = peek(space_folder(self._folder, name)) if name != self._name else {}
+            if facts.get("feature_space") in wanted and of in (None, bundle_name(self._folder, facts)):
                 return name
         return None
 

@@ -325,8 +325,23 @@ def test_a_bundle_of_another_name_and_the_same_extractor_says_whose_place_it_tak
     device.teach(device.release(1), 0, 5)
     assert main(["install", str(device.release(1, name="twin")), *state]) == 0
     said = capsys.readouterr().out
-    assert f"in place of {NAME} ({read_bundle(device.release(1)).id[:12]}): its extractor is the same" in said
+    assert f"in place of {NAME} ({read_bundle(device.release(1)).id[:12]}); what it learnt stays" in said
     assert device.names() == ["*twin"]
+
+
+def test_bundles_of_one_extractor_are_kept_apart_once_that_was_said(device: Shop) -> None:
+    twin = device.folder / "twin.edgetl"
+    device.release(1, name="twin").rename(twin)
+    first = device.release(1)
+    device.teach(first, 0, 20)
+    device.run(twin, leave_learnt=True)
+    assert device.names() == [NAME, "*twin"]
+    device.teach(twin, 20, 25)
+    device.run(device.other())  # other features, and back again
+    for bundle, learnt in ((first, 20), (twin, 5), (device.release(2), 20), (twin, 5)):
+        with device.open(bundle) as session:
+            assert session.status()["learnt_samples"] == learnt
+    assert device.names() == [NAME, "*twin", "other"]
 
 
 def test_a_person_is_asked_before_what_was_learnt_is_left_behind(

@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--any-device", action="store_true", help="take a bundle that was built for other boards")
     parser.add_argument(
         "--leave-learnt", action="store_true",
-        help="take a release with other features, and leave what it cannot take over with the bundle before",
+        help="take a release with other features and leave what it cannot take over with the bundle before; or a bundle"
+        " of another name on the same extractor, and keep apart what the two learn",
     )  # fmt: skip
     parser.add_argument(
         "--discard-learnt", action="store_true",
@@ -75,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"  {status['learnt_samples']} samples learnt here before are kept")
         for replaced, name in before.items():
             if name != bundle["name"] and all(one.id != replaced for one in installed):
-                shared = ": its extractor is the same, what it had learnt stays" if status["learnt_samples"] else ""
-                print(f"  in place of {name} ({replaced[:12]}){shared}")
+                shared = "; what it learnt stays, as the extractor is the same (--leave-learnt keeps the two apart)"
+                print(f"  in place of {name} ({replaced[:12]}){shared if status['learnt_samples'] else ''}")
         if beside:
             print(f"  beside it: {', '.join(beside)}; `edgetl-runtime use` switches, and each keeps what it had learnt")
     return 0

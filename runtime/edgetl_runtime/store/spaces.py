@@ -1,4 +1,4 @@
-"""The states of one folder: one for each feature space that something was learnt in, and one of them in use.
+"""The states of one folder: one for each extractor, or bundle kept apart, that learnt something; one is in use.
 
 The first is the folder itself, the others are `spaces/2`, `spaces/3`, ... Each is whole in itself, so damage of one
 harms no other. The small file `active` says which one is in use: exchanging it is all that a switch is, so a cut
@@ -104,7 +104,7 @@ def new_space(folder: Path) -> str:
     names = list_spaces(folder)
     if len(names) >= MOST_SPACES:
         raise StateError(
-            f"{folder} holds what was learnt with {len(names)} different extractors already; use another state folder"
+            f"{folder} holds what was learnt with {len(names)} different bundles already; use another state folder"
             " (--state), or give up what the bundle in use has learnt (edgetl-runtime install --discard-learnt)"
         )
     return str(max([int(name) for name in names if name] + [1]) + 1)
