@@ -11,7 +11,7 @@ from typing import Protocol
 
 __all__ = [
     "Code", "Columns", "Figure", "Folded", "KeyFigures", "Part", "Remark", "Remarks", "Section", "Table", "Text",
-    "captioned", "page",
+    "captioned", "page", "style_sheet",
 ]  # fmt: skip
 
 
