@@ -87,7 +87,7 @@ def keep_bundle(
     target = installed_path(folder, bundle.id)
     if known is not None and known == copy_words(folder, bundle):
         return
-    if target.exists() and _is_the_same(target, bundle):
+    if target.exists() and _is_the_same(target, bundle, trusted):
         return
     make_state_folder(target.parent)
     staged = target.with_name(_STAGED)  # one name: only the writer of this state installs
@@ -194,11 +194,11 @@ def _newest(kept: List[Path], trusted: Optional[Dict[str, bytes]], allow_unsigne
     return max(found, key=lambda bundle: bundle.manifest.sequence)
 
 
-def _is_the_same(path: Path, bundle: Bundle) -> bool:
+def _is_the_same(path: Path, bundle: Bundle, trusted: Optional[Dict[str, bytes]]) -> bool:
     try:
-        kept = read_bundle(path)
-        # The same content signed by another key takes the place of what a revoked key had signed.
-        return (kept.id, kept.claims_key) == (bundle.id, bundle.claims_key)
+        kept = read_bundle(path, trusted=trusted)
+        # Signed by another key it takes the place of what a revoked key had signed; unsigned, only of that.
+        return kept.id == bundle.id and bundle.claims_key in (None, kept.claims_key)
     except (BundleError, SourceError):
         return False
 

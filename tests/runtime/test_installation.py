@@ -95,6 +95,23 @@ def test_a_bundle_that_changes_while_it_is_copied_is_refused(tmp_path: Path) -> 
     assert list((tmp_path / "state" / "bundles").iterdir()) == []
 
 
+def test_an_unsigned_twin_does_not_take_the_place_of_what_a_trusted_key_signed(tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    from edgetl_runtime.bundle.signature import load_public_key
+
+    from tests.attacks.forge import TRUSTED, key_pair
+
+    private, public, name = key_pair(TRUSTED)
+    signed = golden.changed_bundle(tmp_path / "signed.edgetl", private_pem=private)
+    unsigned = golden.changed_bundle(tmp_path / "unsigned.edgetl")
+    trusted, state = {name: load_public_key(public)}, tmp_path / "state"
+    for path in (signed, unsigned):
+        keep_bundle(read_bundle(path), path, state, trusted, True)
+    assert kept(state).read_bytes() == signed.read_bytes()
+    keep_bundle(read_bundle(unsigned), unsigned, state, {}, True)  # that key is trusted no more
+    assert kept(state).read_bytes() == unsigned.read_bytes()
+
+
 def test_a_state_that_forgot_its_bundle_takes_the_newest_release(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     for sequence in (3, 1, 2):
