@@ -21,5 +21,5 @@ def read_toml(path: Path, what: str, error: type[EdgetlError]) -> tuple[dict[str
     try:
         text = path.read_text(encoding="utf-8")
         return tomllib.loads(text), text
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as reason:
+    except (OSError, ValueError, RecursionError) as reason:  # an endless number, or nesting, too
         raise error(f"cannot read the {what} {path}: {getattr(reason, 'strerror', None) or reason}") from reason

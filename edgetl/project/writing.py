@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from edgetl_runtime.bundle.container import replace_file
+from edgetl_runtime.terminal import shown
 
 from edgetl.errors import ProjectError
 from edgetl.project.reading import FILE
@@ -30,7 +31,10 @@ def init_project(folder: str | Path = ".") -> tuple[Path, Survey]:
     if path.exists():
         raise ProjectError(f"{path} is there already and is not overwritten; take it away, or name another folder")
     found = survey(root)
-    replace_file(path, _text(found, root).encode())
+    try:
+        replace_file(path, _text(found, root).encode())
+    except UnicodeEncodeError as error:
+        raise ProjectError(f"a name in {root} is no valid text, and cannot stand in {FILE}: {error}") from error
     return path, found
 
 
@@ -125,7 +129,8 @@ def _text(found: Survey, root: Path) -> str:
         "sequence = 1  # raise it with every release",
         "",
     ]
-    return "\n".join(lines)
+    # Names of folders stand in comments too: none ends its line and goes on as a key.
+    return "\n".join(shown(line.replace("\n", " ")) for line in lines)
 
 
 def _candidates(windows: bool) -> list[str]:
@@ -135,4 +140,4 @@ def _candidates(windows: bool) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    return json.dumps(text, ensure_ascii=False).translate({code: f"\\u{code:04x}" for code in range(127, 160)})

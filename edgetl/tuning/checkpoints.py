@@ -48,23 +48,29 @@ class Checkpoints:
 
     def load(self) -> Saved | None:
         """What was saved last, or None; raises TuningError for another run or damage."""
+        from safetensors import SafetensorError
         from safetensors.torch import load
 
         try:
             record = json.loads((self._folder / _RECORD).read_bytes())
-            data = (self._folder / record["file"]).read_bytes()
+            job, plain, file = dict(record["job"]), dict(record["plain"]), str(record["file"])
+            data = (self._folder / Path(file).name).read_bytes()  # never a file of another folder
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise TuningError(f"{self._folder} does not hold a run: {error}; name another folder") from error
-        if differing := sorted(key for key in self._job if record["job"].get(key) != self._job[key]):
+        if differing := sorted(key for key in self._job if job.get(key) != self._job[key]):
             raise TuningError(
                 f"{self._folder} holds another run, which differs in {', '.join(differing)}; name another folder, or "
                 "remove this one to start anew"
             )
-        if hashlib.sha256(data).hexdigest() != record["sha256"]:
-            raise TuningError(f"{self._folder / record['file']} is damaged; remove the folder to start anew")
-        return Saved(load(data), record["plain"])
+        damaged = TuningError(f"{self._folder / file} is damaged; remove the folder to start anew")
+        if hashlib.sha256(data).hexdigest() != record.get("sha256"):
+            raise damaged
+        try:
+            return Saved(load(data), plain)
+        except SafetensorError as error:
+            raise damaged from error
 
     def due(self) -> bool:
         """Whether it is time to save again."""

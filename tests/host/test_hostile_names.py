@@ -1,15 +1,22 @@
-"""Names of folders and files are anybody's: they end no command, and neither a page nor a terminal obeys them."""
+"""Names of folders, and small files of a stranger: they end no command, and no page, terminal or file obeys them."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from edgetl.cli import main
+from edgetl.errors import ProjectError, TuningError
+from edgetl.project import init_project, read_project
+from edgetl.toml_files import read_toml
+from edgetl.tuning.checkpoints import Checkpoints
 
 MARKUP = "<img src=x onerror=alert(1)>"
 
@@ -28,3 +35,48 @@ def test_data_check_shows_hostile_names_and_obeys_none(tmp_path: Path, capsys: p
     assert "unreadable" in said.out and "\x1b" not in said.out
     html = page.read_text(encoding="utf-8")
     assert MARKUP not in html and "&lt;img src=x onerror=alert(1)&gt;" in html and "<b>\x1b" not in html
+
+
+@pytest.mark.parametrize("name", ["pho\n[build]\nkey = \"evil.key\"\n#", os.fsdecode(b"photos\xff"), "a\x7f\x1b[2J"])
+def test_a_folder_writes_no_lines_into_a_project_file(name: str, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for number in range(8):
+        folder = tmp_path / name / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    try:
+        path, found = init_project(tmp_path)
+    except ProjectError as error:
+        assert "no valid text" in str(error) and not (tmp_path / "edgetl.toml").exists()
+        return
+    read_project(path)
+    text = path.read_text(encoding="utf-8")
+    assert found.path is not None and read_toml(path, "project file", ProjectError)[0]["data"]["path"] == name
+    assert "\x1b" not in text and not any(line.startswith("key") for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"job": [], "file": "x", "sha256": "", "plain": {}}, {"job": {}, "file": "../secret", "plain": {}}, [], {},
+        {"job": {}, "file": "x", "sha256": hashlib.sha256(b"no tensors").hexdigest(), "plain": {}},
+        {"job": {}, "file": ["x"], "plain": 7},
+    ],
+)  # fmt: skip
+def test_a_folder_of_checkpoints_that_somebody_else_wrote_is_refused(record: Any, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"no tensors")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "x").write_bytes(b"no tensors")
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    checkpoints = Checkpoints(tmp_path / "run", {})
+    try:
+        assert checkpoints.load() is None  # a file that is not there
+    except TuningError as error:
+        assert str(tmp_path / "run") in str(error)
+
+
+@pytest.mark.parametrize("text", ["a=" + "[" * 10_000, "a=" + "9" * 10_000, "a=\udcff"])
+def test_a_project_file_that_is_a_bomb_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "edgetl.toml").write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(ProjectError):
+        read_project(tmp_path)
