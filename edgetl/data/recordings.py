@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import re
 import wave
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,17 +11,15 @@ from typing import Any
 
 import numpy as np
 from edgetl_runtime.errors import SourceError
-from edgetl_runtime.framing.schema import STAMP_UNITS
 from edgetl_runtime.sources import open_source
+from edgetl_runtime.sources.csv_feed import read_table
 from edgetl_runtime.types import Label
 from numpy.typing import NDArray
 
-__all__ = ["RECORDING_SUFFIXES", "Recording", "column_of", "read_recordings"]
+__all__ = ["RECORDING_SUFFIXES", "Recording", "read_recordings"]
 
 RECORDING_SUFFIXES = (".wav", ".csv", ".mcap", ".bag", ".db3")
 AUDIO_CHANNEL, AUDIO_UNIT = "audio", "FS"
-_UNIT = re.compile(r"^(?P<name>.*?)\s*[\[(](?P<unit>.*)[\])]$")
-_TIMES = ("t", "time", "stamp", "timestamp")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,47 +85,12 @@ def _wav(path: Path, label: Label, group: str) -> Recording:
 
 
 def _csv(path: Path, label: Label, group: str) -> list[Recording]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [(number, cells) for number, cells in enumerate(csv.reader(file), 1) if any(cells)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"{path} cannot be read as a CSV in UTF-8: {error}") from error
-    header = [column_of(cell) for cell in lines[0][1]] if lines else []
-    names = [name for name, _ in header]
-    clock = next((name for name in names if name.lower() in _TIMES), None)
-    if clock is None:
-        raise SourceError(f"{path} needs a column `time` (seconds, or `time [ms]`) in its first line; it has {names}")
-    clock_unit = header[names.index(clock)][1] or "s"
-    if clock_unit not in STAMP_UNITS:
-        raise SourceError(f"{path}: the unit of {clock} must be one of {sorted(STAMP_UNITS)}; got {clock_unit!r}")
-    words = {name: names.index(name) for name in ("label", "group") if name in names}
-    picks = [place for place, name in enumerate(names) if name != clock and name not in words]
-    if not picks:
-        raise SourceError(f"{path} has no column beside {names}; it needs one a channel")
-    table = np.array([_numbers(path, number, cells, [names.index(clock), *picks]) for number, cells in lines[1:]])
-    table = table.reshape(len(lines) - 1, 1 + len(picks))
-    labels: Any = np.array([cells[words["label"]].strip() for _, cells in lines[1:]]) if "label" in words else label
-    groups = [cells[words["group"]].strip() if "group" in words else group for _, cells in lines[1:]]
-    whole = Recording(
-        str(path), table[:, 0] * STAMP_UNITS[clock_unit], table[:, 1:], labels, group,
-        tuple(names[place] for place in picks), tuple(header[place][1] for place in picks),
-    )  # fmt: skip
+    table = read_table(path)
+    labels: Any = np.array(table.labels) if any(table.labels) else label
+    groups = [of or group for of in table.groups]
+    whole = Recording(str(path), table.stamps_s, table.values, labels, group, table.channels, table.units)
     edges = [0, *(place for place in range(1, len(groups)) if groups[place] != groups[place - 1]), len(groups)]
     return [replace(whole.rows(slice(a, b)), group=groups[a]) for a, b in pairwise(edges) if b > a]
-
-
-def column_of(cell: str) -> tuple[str, str]:
-    """Name and unit of a header such as `ax [m/s^2]`."""
-    match = _UNIT.match(cell.strip())
-    return (match["name"].strip(), match["unit"].strip()) if match else (cell.strip(), "")
-
-
-def _numbers(path: Path, number: int, cells: list[str], picks: list[int]) -> list[float]:
-    """An empty cell is a value that is missing: NaN, which makes a gap."""
-    try:
-        return [float(cells[place]) if cells[place].strip() else float("nan") for place in picks]
-    except (IndexError, ValueError) as error:
-        raise SourceError(f"{path} line {number}: each channel must be a number: {error}") from error
 
 
 def _source(address: str, label: Label, group: str) -> Recording:

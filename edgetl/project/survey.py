@@ -13,9 +13,10 @@ from pathlib import Path
 
 from edgetl_runtime.errors import EdgetlError
 from edgetl_runtime.framing.schema import STAMP_UNITS
+from edgetl_runtime.sources.csv_feed import column_of
 from edgetl_runtime.sources.images import image_paths
 
-from edgetl.data.recordings import RECORDING_SUFFIXES, column_of, read_recordings
+from edgetl.data.recordings import RECORDING_SUFFIXES, read_recordings
 from edgetl.data.splits import SplitRule, keys_of_names
 
 __all__ = ["Survey", "survey"]

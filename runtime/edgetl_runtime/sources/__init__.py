@@ -55,6 +55,7 @@ _HERE = "edgetl_runtime.sources"
 SOURCES: Dict[str, SourceRow] = {
     "bag": SourceRow(f"{_HERE}.bag_feed", "rosbags", "pip install 'edgetl-runtime[bag]' (Python 3.10 or newer)"),
     "csi": SourceRow(f"{_HERE}.opencv_feed", "cv2", _CAMERA),
+    "csv": SourceRow(f"{_HERE}.csv_feed", "", ""),
     "dir": SourceRow(f"{_HERE}.folder_feed", "", ""),
     "http": SourceRow(f"{_HERE}.opencv_feed", "cv2", _CAMERA),
     "https": SourceRow(f"{_HERE}.opencv_feed", "cv2", _CAMERA),
@@ -67,7 +68,7 @@ SOURCES: Dict[str, SourceRow] = {
     "video": SourceRow(f"{_HERE}.opencv_feed", "cv2", _CAMERA),
 }
 _SUFFIXES = {
-    ".mcap": "mcap", ".bag": "bag", ".db3": "bag", ".npy": "numpy", ".npz": "numpy",
+    ".mcap": "mcap", ".bag": "bag", ".db3": "bag", ".npy": "numpy", ".npz": "numpy", ".csv": "csv",
     ".avi": "video", ".mkv": "video", ".mov": "video", ".mp4": "video", ".webm": "video",
 }  # fmt: skip
 
@@ -123,5 +124,5 @@ def _by_suffix(uri: Uri) -> str:
     if path.is_dir():
         return "bag" if (path / "metadata.yaml").exists() else "dir"
     if path.suffix.lower() not in _SUFFIXES:
-        raise SourceError(f"{uri.path}: no source reads this kind of file; there are {sorted(_SUFFIXES)}")
+        raise SourceError(f"{uri.path}: no source reads this kind of file; known are {' '.join(sorted(_SUFFIXES))}")
     return _SUFFIXES[path.suffix.lower()]

@@ -112,11 +112,11 @@ class ArrayFeed:
         if start >= len(self._array):
             return None
         self._next = min(start + (_BLOCK if self.about.kind == "vector" else 1), len(self._array))
+        block = range(start, self._next)
+        labels = [(self._labels[index] or None) if self._labels else None for index in block]
         return [
-            Sample(
-                self._array[index], float(self._stamps[index]), label=self._labels[index] if self._labels else None
-            )
-            for index in range(start, self._next)
+            Sample(self._array[index], float(self._stamps[index]), label=label)
+            for index, label in zip(block, labels)
         ]
 
     def close(self) -> None:
