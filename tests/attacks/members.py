@@ -91,6 +91,12 @@ def numbers(change: Callable[[Dict[str, Any]], Any]) -> Callable[[], bytes]:
     return forged
 
 
+def planned(engine: str = "onnxruntime", **options: Any) -> Callable[[], bytes]:
+    """The golden bundle with a plan that gives an engine those options."""
+    plans = {"any": [{"variant": "fp32", "engine": engine, "options": options, "why": "it says so"}]}
+    return lambda: bundle(manifest=lambda manifest: manifest.update(format=[1, 1], plans=plans))
+
+
 # By name: the error, and what makes the file.
 MEMBERS: Dict[str, Tuple[str, Callable[[], bytes]]] = {
     "an array too many in the guard set": ("BundleCorruptError", more(GUARD, more=np.zeros(1 << 20, np.float32))),
@@ -103,5 +109,9 @@ MEMBERS: Dict[str, Tuple[str, Callable[[], bytes]]] = {
     "a perceptron of a million units": ("BundleCorruptError", headed("mlp", nothing, width=1_000_000)),
     "a fit of a billion steps": ("BundleCorruptError", headed("mlp", nothing, steps=1_000_000_000, penalty=0.0)),
     "penalties without end": ("BundleCorruptError", headed("ridge", nothing, penalties=[1.0] * 200_000)),
+    "a plan that says where to cache": ("BundleFormatError", planned(cache_dir="/etc")),
+    "a plan that stops the engine": ("BundleFormatError", planned(stop=True)),
+    "a plan that builds": ("BundleFormatError", planned(build=True)),
+    "a plan with a provider that is a path": ("EngineError", planned(provider="../lib.so")),
     "numbers whose error is none": ("BundleParityError", numbers(lambda arrays: arrays["factory.noise"].fill(-1.0))),
 }

@@ -16,7 +16,7 @@ MAX_WHY = 1000
 _DEVICE = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
 _OPTION = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 # The device says these of itself when it opens an engine.
-_OF_THE_DEVICE = {"cache_dir", "graph", "name", "progress", "threads"}
+_OF_THE_DEVICE = {"build", "cache_dir", "graph", "name", "progress", "stop", "threads"}
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,10 @@ def open_engine(
         raise EngineUnavailableError(f"{row.needs} is installed and does not load: {error}") from error
     except MemoryError as error:
         raise EngineError(f"{name} ran out of memory as it loaded the graph; stop other programs") from error
+    except (OverflowError, TypeError, ValueError) as error:
+        if not options:
+            raise  # a fault of ours
+        raise EngineError(f"the engine {name} does not take {options}: {error}") from error
     return engine
 
 
