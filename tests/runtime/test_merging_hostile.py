@@ -155,3 +155,11 @@ def test_keys_that_are_none_are_not_taken_over(kind: str, states: Tuple[Path, Pa
         path.write_bytes(bytes(1 << 20))
     with pytest.raises(StateError):
         merge_states([evil, own], tmp_path / "fleet")
+
+
+def test_states_that_keep_samples_and_those_of_old_releases_are_no_attack(tmp_path: Path) -> None:
+    parts = [tmp_path / "kept", tmp_path / "old"]
+    with golden.opened(parts[0], keep_raw_bytes=1 << 20) as session:
+        session.learn_many(golden.frames()[:9], golden.labels()[:9])
+    old = golden.golden_state(parts[1])
+    assert sum(merge_states([parts[0], old], tmp_path / "fleet").values()) > 9
