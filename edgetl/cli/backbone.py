@@ -6,6 +6,8 @@ import argparse
 import logging
 from typing import TYPE_CHECKING
 
+from edgetl.cli.progress import say_stage
+
 if TYPE_CHECKING:
     from edgetl.data import Dataset
     from edgetl.features import Extractor
@@ -58,6 +60,7 @@ def opened_backbone(args: argparse.Namespace, windows: Dataset | None = None) ->
     """The extractor that these options name, for these windows of a time series where there are such."""
     from edgetl.backbones import extractor
 
+    say_stage(f"opening {args.backbone}")
     source = extractor(
         args.backbone,
         weights=args.weights,

@@ -7,9 +7,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from edgetl_runtime.terminal import shown
+
 from edgetl.progress import Progress, Step
 
-__all__ = ["shown_progress"]
+__all__ = ["say_stage", "shown_progress"]
 
 
 @contextmanager
@@ -22,6 +24,11 @@ def shown_progress() -> Iterator[Progress]:
         yield _Lines().show
 
 
+def say_stage(stage: str) -> None:
+    """A line for what takes seconds and has no steps, such as to import torch."""
+    print(shown(f"{stage} ..."), file=sys.stderr, flush=True)
+
+
 class _Lines:
     def __init__(self) -> None:
         self._stage = ""
@@ -30,7 +37,7 @@ class _Lines:
         if step.stage != self._stage:
             self._stage = step.stage
             count = f" ({step.total})" if step.total and step.total > 1 else ""
-            print(f"{step.stage}{count} ...", file=sys.stderr, flush=True)
+            say_stage(f"{step.stage}{count}")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from edgetl_runtime.errors import EdgetlError
 from edgetl_runtime.windows import WindowSpec
 
 from edgetl.cli.backbone import opened_backbone
+from edgetl.cli.progress import say_stage
 from edgetl.cli.tasks import opened_tasks
 from edgetl.errors import DatasetError
 
@@ -57,6 +58,7 @@ def opened_data(args: argparse.Namespace) -> Dataset | TargetDataset:
     """The dataset that a command names."""
     from edgetl.data import dataset
 
+    say_stage(f"reading {args.data}")
     if getattr(args, "tasks", None):
         several: Dataset | TargetDataset = opened_tasks(args)
         return several
