@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ _TIMES = ("t", "time", "stamp", "timestamp")
 _GROUPS = ("group", "drive", "run", "session", "person", "subject", "recording", "sequence", "site", "domain")
 _PARTS = {"training": ("train", "training"), "others": ("val", "valid", "validation", "test")}
 _MOST_ROWS = 100_000
+_BRIDGED = 2.5  # periods of the model's rate that may pass without a sample (WindowSpec)
 _MOST_FILES = 4000
 
 
@@ -148,9 +150,17 @@ def _numbers(rows: Sequence[Sequence[str]], place: int) -> bool:
 
 
 def _rate(stamps_s: Sequence[float]) -> float:
-    """Steps a second, to three figures; 0 where the stamps do not say."""
-    steps = [late - early for early, late in pairwise(stamps_s) if late > early]
-    return float(f"{1.0 / statistics.median(steps):.3g}") if steps else 0.0
+    """Steps a second, to three figures; 0 where the stamps do not say.
+
+    Where pauses would cut more than one window of a second in ten, the rate at which these are bridged.
+    """
+    steps = sorted(late - early for early, late in pairwise(stamps_s) if late > early)
+    if not steps:
+        return 0.0
+    usual = statistics.median(steps)
+    pause = steps[math.ceil(len(steps) * (1.0 - min(0.1 * usual, 0.5))) - 1]
+    # A pause of seconds is where something else begins, and no rate bridges it.
+    return float(f"{1.0 / min(max(usual, pause / _BRIDGED), 5.0 * usual):.3g}")
 
 
 def _span(counts: Mapping[str, int]) -> str:

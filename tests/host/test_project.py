@@ -115,6 +115,20 @@ def test_init_tells_frames_of_drives_splits_sensors_and_numbers_apart(tmp_path: 
 
 
 @pytest.mark.parametrize(
+    ("pauses_ms", "rate_hz"), [((), 100.0), ((77,) * 40, 32.5), ((9000,), 100.0), ((9000,) * 40, 20.0)]
+)
+def test_a_sensor_that_pauses_is_read_at_a_rate_that_bridges_the_pauses(
+    tmp_path: Path, pauses_ms: tuple[int, ...], rate_hz: float
+) -> None:
+    steps = [10] * 1999
+    steps[20 : 20 + 45 * len(pauses_ms) : 45] = pauses_ms
+    times = [sum(steps[:number]) for number in range(2000)]
+    rows = [f"{time},{'ab'[number // 1000]},{number}" for number, time in enumerate(times)]
+    (tmp_path / "data.csv").write_text("time [ms],label,ax [g]\n" + "\n".join(rows) + "\n")
+    assert edgetl.init_project(tmp_path)[1].window["rate_hz"] == pytest.approx(rate_hz, rel=0.01)
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("[data]\npath = 'photos'\n\n[netwrok]\n", r"edgetl.toml:4: \[netwrok\].*did you mean network"),
