@@ -148,18 +148,21 @@ def test_a_session_does_not_survive_a_fork_and_the_parent_keeps_it(tmp_path: Pat
 
 def test_a_child_that_outlives_the_writer_does_not_hold_its_lock(tmp_path: Path) -> None:
     reading, writing = os.pipe()
+    alive, says_so = os.pipe()
     session = golden.opened(tmp_path / "state")
     child = os.fork()
     if child == 0:
         os.close(writing)
+        os.write(says_so, b".")
         os.read(reading, 1)  # until the test ends
         os._exit(0)
     try:
+        os.read(alive, 1)  # it lets go of the lock as it begins, which on a busy machine takes a while
         session.close()
         golden.opened(tmp_path / "state").close()
     finally:
-        os.close(reading)
-        os.close(writing)
+        for descriptor in (reading, writing, alive, says_so):
+            os.close(descriptor)
         os.waitpid(child, 0)
 
 
