@@ -15,7 +15,7 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z$$()A-Z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/ready ## the whole loop on real digits: train, freeze, pack, and a device that learns
-	@echo "== the demo: under five minutes on two cores"
+	@echo "== the demo: some minutes on two cores"
 	.venv/bin/edgetl demo --out build/demo
 	@install -D -m 644 build/demo/demo.json build/evidence/demo.json
 

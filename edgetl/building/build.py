@@ -18,9 +18,8 @@ import numpy as np
 from edgetl_runtime.bundle import Manifest, write_bundle
 from edgetl_runtime.bundle.manifest import TOKENIZER, check_title
 from edgetl_runtime.bundle.members import HeadMember
-from edgetl_runtime.bundle.signature import sign_manifest
 from edgetl_runtime.engines import Engine, open_engine
-from edgetl_runtime.errors import BundleSignatureError, SourceError
+from edgetl_runtime.errors import SourceError
 from edgetl_runtime.heads import Head, TargetHead
 from edgetl_runtime.labels import plain_text
 from edgetl_runtime.preprocess import TextPreprocess
@@ -38,6 +37,7 @@ from edgetl.building.variant_reports import golden_answers, quantization_facts, 
 from edgetl.building.variants import Built, Job, build_variants, feature_space, kept_tensors
 from edgetl.errors import DatasetError, ParityError, QuantizeError
 from edgetl.extraction import KEPT_SAMPLES, ExtractedPart, extract, run_engine, spread
+from edgetl.key_files import read_private_key
 from edgetl.parity import Parity, compare
 from edgetl.profiles import load_profile
 from edgetl.progress import Progress, Step, silent
@@ -62,7 +62,7 @@ def build(
     out: str | Path,
     name: str | None = None,
     devices: Sequence[str] = (),
-    key: str | Path | None = None,
+    key: str | Path | bytes | None = None,
     head: str | None = None,
     head_options: Mapping[str, Any] | None = None,
     sequence: int = 1,
@@ -80,8 +80,8 @@ def build(
     """Build a bundle at `out` and return what it is; the file appears whole or not at all.
 
     `extractor` and `dataset` may be given by name and folder. `key` is an Ed25519 private key in PEM
-    (`edgetl keygen`); without it the bundle is unsigned and a device must allow that on purpose.
-    `sequence` must rise with every release of the same bundle.
+    (`edgetl keygen`), or its file, whose passphrase, where it has one, EDGETL_PASSPHRASE gives; without it the bundle
+    is unsigned and a device must allow that on purpose. `sequence` must rise with every release of the same bundle.
 
     `devices` names boards (`edgetl devices`): the bundle then carries the precisions that their profiles want, or of
     these only `precisions` ("int8", "fp16", "fp32"), and a plan for each board. A variant is shipped when it loses at
@@ -132,7 +132,7 @@ def build(
     limits = Limits(max_drop, min_agreement)
     if quantization_aware < 0:
         raise QuantizeError(f"quantization_aware is a number of epochs, 0 for none; got {quantization_aware}")
-    private_pem = _read_key(key)
+    private_pem = key if key is None or isinstance(key, bytes) else read_private_key(key)
     target = Path(out)
     if not target.parent.is_dir():
         raise SourceError(f"there is no folder {target.parent} to write {target.name} into; make it first")
@@ -309,20 +309,6 @@ def _skipped(samples: Dataset | TargetDataset, rejected: int) -> dict[str, int]:
         for reason, count in part.skipped.items():
             totals[reason] = max(totals.get(reason, 0), count)
     return totals
-
-
-def _read_key(key: str | Path | None) -> bytes | None:
-    if key is None:
-        return None
-    try:
-        private_pem = Path(key).read_bytes()
-    except OSError as error:
-        raise SourceError(f"cannot read the key {key}: {error.strerror or error}; make one: edgetl keygen") from error
-    try:
-        sign_manifest(b"", private_pem)
-    except BundleSignatureError as error:
-        raise BundleSignatureError(f"{key}: {error}") from error
-    return private_pem
 
 
 def _plain_name(stem: str) -> str:

@@ -22,9 +22,11 @@ from edgetl.cli.backbone import (
     opened_backbone,
 )
 from edgetl.cli.naming import add_naming_arguments, naming_of
+from edgetl.cli.passphrase import ask
 from edgetl.cli.progress import shown_progress
 from edgetl.cli.tasks import add_tasks_argument
 from edgetl.cli.windows import add_window_arguments, opened_network_and_data
+from edgetl.key_files import read_private_key
 from edgetl.project import parse_output
 from edgetl.quantize.fidelity import Limits
 from edgetl.reporting.build_page import write_report
@@ -119,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
     from edgetl.tuning import tune
     from edgetl.tuning.record import record_of
 
+    key = None if args.key is None else read_private_key(args.key, ask)  # before minutes of work
     ranking = None if args.choice is None else read_choice(args.choice)
     tuning = tuning_beside(args.weights)
     source, samples = opened_network_and_data(args) if args.data else (opened_backbone(args), None)
@@ -137,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
             max_drop=args.max_drop,
             min_agreement=args.min_agreement,
             quantization_aware=args.quantization_aware,
-            key=args.key,
+            key=key,
             head=args.head,
             sequence=args.sequence,
             **naming_of(args),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from edgetl_runtime.bundle import Bundle, read_bundle
 from edgetl_runtime.bundle.manifest import SOURCE_FEATURES, dump_manifest
-from edgetl_runtime.bundle.signature import key_id, load_public_key
-from edgetl_runtime.errors import BundleSignatureError, BundleUnsignedError, SourceError
+from edgetl_runtime.bundle.signature import key_id
+from edgetl_runtime.errors import BundleSignatureError, BundleUnsignedError
+
+from edgetl.key_files import read_public_key
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
@@ -37,12 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _judged(path: str, key: str) -> Bundle:
-    try:
-        public = load_public_key(Path(key).read_bytes())
-    except OSError as error:
-        raise SourceError(f"cannot read the key {key}: {error.strerror or error}") from error
-    except BundleSignatureError as error:
-        raise BundleSignatureError(f"{key}: {error}") from error
+    public = read_public_key(key)
     identity = key_id(public)
     try:
         return read_bundle(path, trusted={identity: public}, allow_unsigned=False)

@@ -12,7 +12,7 @@ from edgetl_runtime.bundle.signature import key_id, load_public_key
 from edgetl_runtime.errors import BundleSignatureError, SourceError
 
 from edgetl.cli.passphrase import ask_twice
-from edgetl.cli.private_keys import PASSPHRASE_VARIABLE
+from edgetl.key_files import PASSPHRASE_VARIABLE
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 

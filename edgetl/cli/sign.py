@@ -9,7 +9,7 @@ from pathlib import Path
 from edgetl_runtime.bundle import read_bundle, write_bundle
 
 from edgetl.cli.passphrase import ask
-from edgetl.cli.private_keys import read_private_key
+from edgetl.key_files import read_private_key
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 

@@ -7,12 +7,11 @@ import json
 from pathlib import Path
 
 from edgetl_runtime.bundle.container import replace_file
-from edgetl_runtime.bundle.signature import key_id, load_public_key
+from edgetl_runtime.bundle.signature import key_id
 from edgetl_runtime.bundle.trust_set import TrustSet, sign_trust_set
-from edgetl_runtime.errors import BundleSignatureError, SourceError
 
 from edgetl.cli.passphrase import ask
-from edgetl.cli.private_keys import read_private_key
+from edgetl.key_files import read_private_key, read_public_key
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
@@ -67,13 +66,4 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _public(paths: list[str]) -> dict[str, bytes]:
-    found = {}
-    for path in paths:
-        try:
-            raw = load_public_key(Path(path).read_bytes())
-        except OSError as error:
-            raise SourceError(f"cannot read the key {path}: {error.strerror or error}") from error
-        except BundleSignatureError as error:
-            raise BundleSignatureError(f"{path}: {error}") from error
-        found[key_id(raw)] = raw
-    return found
+    return {key_id(raw): raw for raw in map(read_public_key, paths)}

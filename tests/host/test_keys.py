@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 from edgetl_runtime.bundle import write_bundle
+from edgetl_runtime.errors import BundleSignatureError
 from edgetl_runtime.trust import read_trust, rotate_keys, trust_key
 
+import edgetl
 from edgetl.cli import main
+from tests.host.building.test_build import array_extractor, windows
 from tests.runtime import golden
 
 
@@ -82,6 +85,23 @@ def test_an_encrypted_key_is_said_to_be(
         assert main(["keygen", str(name), *options]) == 0
         assert words in capsys.readouterr().out
         assert (b"ENCRYPTED" in name.with_suffix(".key").read_bytes()) == bool(options)
+
+
+def test_a_build_signs_with_a_key_that_has_a_passphrase(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGETL_PASSPHRASE", "open sesame")
+    assert main(["keygen", str(tmp_path / "signing"), "--passphrase"]) == 0
+    key, samples = tmp_path / "signing.key", edgetl.dataset(*windows())
+    assert edgetl.build(array_extractor(), samples, out=tmp_path / "x.edgetl", key=key).signed
+    monkeypatch.delenv("EDGETL_PASSPHRASE")
+    with pytest.raises(BundleSignatureError, match="has a passphrase: set EDGETL_PASSPHRASE"):
+        edgetl.build(array_extractor(), samples, out=tmp_path / "y.edgetl", key=key)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    capsys.readouterr()
+    assert main(["build", "--backbone", "timm/none", "--out", str(tmp_path / "y.edgetl"), "--key", str(key)]) == 1
+    said = capsys.readouterr().err
+    assert "has a passphrase" in said and "opening" not in said  # before any network is
 
 
 def test_a_command_that_is_left_out_is_told_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Private keys that sign bundles: read from disk, opened by a passphrase, never left in an environment's log."""
+"""Key files on the host: private ones opened by their passphrase, in memory only, and public ones."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from edgetl_runtime.bundle.signature import load_private_key
+from edgetl_runtime.bundle.signature import load_private_key, load_public_key
 from edgetl_runtime.errors import BundleSignatureError, EngineUnavailableError, SourceError
 
-__all__ = ["PASSPHRASE_VARIABLE", "read_private_key"]
+__all__ = ["PASSPHRASE_VARIABLE", "read_private_key", "read_public_key"]
 
 PASSPHRASE_VARIABLE = "EDGETL_PASSPHRASE"
 
@@ -44,3 +44,13 @@ def read_private_key(path: str | Path, ask: Callable[[str], str] | None = None) 
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return plain
+
+
+def read_public_key(path: str | Path) -> bytes:
+    """The raw public key (32 bytes) in the PEM file at `path`; raises SourceError, BundleSignatureError."""
+    try:
+        return load_public_key(Path(path).read_bytes())
+    except OSError as error:
+        raise SourceError(f"cannot read the key {path}: {error.strerror or error}") from error
+    except BundleSignatureError as error:
+        raise BundleSignatureError(f"{path}: {error}") from error
