@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,13 +14,16 @@ from edgetl.key_files import read_private_key
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
-EXAMPLE = "edgetl sign birds.edgetl --key signing.key"
+EXAMPLE = "edgetl sign birds.edgetl --key signing.key --sequence 7 --out birds-7.edgetl"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
     parser.add_argument("bundle", help="the .edgetl file")
     parser.add_argument("--key", required=True, help="private key in PEM (edgetl keygen)")
+    parser.add_argument(
+        "--sequence", type=int, metavar="N", help="release number, to rise with each release (default: as it was built)"
+    )
     parser.add_argument("--out", help="where to write it (default: in place)")
 
 
@@ -27,11 +31,12 @@ def run(args: argparse.Namespace) -> int:
     """Check every byte of a bundle and sign it; a signature that it had is replaced."""
     private_pem = read_private_key(args.key, ask)
     bundle = read_bundle(args.bundle)
+    sequence = bundle.manifest.sequence if args.sequence is None else args.sequence
     out = Path(args.out or args.bundle)
-    write_bundle(out, bundle.manifest, bundle.members, private_pem)
+    write_bundle(out, dataclasses.replace(bundle.manifest, sequence=sequence), bundle.members, private_pem)
     signed = read_bundle(out)
     if args.json:
-        print(json.dumps({"bundle": str(out), "id": signed.id, "key": signed.claims_key}))
+        print(json.dumps({"bundle": str(out), "id": signed.id, "sequence": sequence, "key": signed.claims_key}))
     else:
-        print(f"{out}  id {signed.id[:12]}, signed by key {signed.claims_key}")
+        print(f"{out}  id {signed.id[:12]}, sequence {sequence}, signed by key {signed.claims_key}")
     return 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
-from edgetl_runtime.bundle import write_bundle
+from edgetl_runtime.bundle import read_bundle, write_bundle
 from edgetl_runtime.errors import BundleSignatureError
 from edgetl_runtime.trust import read_trust, rotate_keys, trust_key
 
@@ -74,6 +75,18 @@ def test_judging_a_bundle_says_whose_it_is(keys: dict[str, str], capsys: pytest.
     Path("changed.edgetl").write_bytes(bytes(changed))
     assert main(["inspect", "changed.edgetl", "--verify", "old.pub"]) == 1
     assert "edgetl inspect: " in capsys.readouterr().err
+
+
+def test_a_release_is_numbered_where_it_is_signed(keys: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    built = golden.bundle()
+    write_bundle(Path("plain.edgetl"), built.manifest, built.members, None)
+    for options, sequence in (([], built.manifest.sequence), (["--sequence", "7"], 7)):
+        assert main(["sign", "plain.edgetl", "--key", "old.key", "--out", "signed.edgetl", "--json", *options]) == 0
+        assert json.loads(capsys.readouterr().out)["sequence"] == sequence
+        assert read_bundle(Path("signed.edgetl")).manifest == dataclasses.replace(built.manifest, sequence=sequence)
+    assert main(["sign", "plain.edgetl", "--key", "old.key", "--sequence", "-1"]) == 1
+    assert "sequence" in capsys.readouterr().err
+    assert read_bundle(Path("plain.edgetl")).claims_key is None  # as it was
 
 
 def test_an_encrypted_key_is_said_to_be(
