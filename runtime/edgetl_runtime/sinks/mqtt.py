@@ -5,9 +5,9 @@
 
 `.../online` says "true", and "false" once the connection is lost: retained, by the broker's last will. With
 `labels=yes` lines that come on `.../label` teach, as on the standard input: whoever may publish there teaches this
-device, so it is off unless asked for. The password is read from EDGETL_MQTT_PASSWORD, or from the address; `ca=FILE` is
-the authority that signed the broker's certificate (default: the system's). A broker that is not there is tried again,
-every 1 to 30 seconds.
+device, so it is off unless asked for. The password is read from EDGETL_MQTT_PASSWORD as it is, or from the address,
+where signs like @ and / are escaped; `ca=FILE` is the authority that signed the broker's certificate (default: the
+system's). A broker that is not there is tried again, every 1 to 30 seconds.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def load(uri: Uri, listener: Optional[Listener]) -> Broker:
         raise SourceError("an mqtt address has a broker and a topic without # and +, like mqtt://10.0.0.2/robot7/sorter")
     client = Client(CallbackAPIVersion.VERSION2, client_id=client_id)
     if parts.username:
-        password = os.environ.get("EDGETL_MQTT_PASSWORD") or parts.password
-        client.username_pw_set(urllib.parse.unquote(parts.username), urllib.parse.unquote(password or "") or None)
+        password = os.environ.get("EDGETL_MQTT_PASSWORD") or urllib.parse.unquote(parts.password or "")
+        client.username_pw_set(urllib.parse.unquote(parts.username), password or None)
     if uri.scheme == "mqtts":
         try:
             client.tls_set(ca_certs=authority or None)

@@ -3,6 +3,7 @@
     v4l2:///dev/video0?width=640&height=480&rate_hz=30&pixels=MJPG
     csi://0?width=1280&height=720&rate_hz=30       a Jetson's own camera, by GStreamer and nvarguscamerasrc
     http://10.0.0.7:8080/video?rate_hz=15          a network camera that streams MJPEG; also https:// and rtsp://
+    rtsp://user:p%40ss@10.0.0.7/live               signs like @ and / in a password are escaped
     video://drive.mp4                              every frame; with speed=1 as from a camera: the newest only
 
 `wait=yes` opens a camera although it is not there yet. A question mark that is the camera's own is written %3F. pip's
@@ -39,7 +40,7 @@ def load(uri: Uri) -> Any:
         return VideoFeed(uri.path, uri.name, uri.number("rate_hz"))
     wait = uri.choice("wait", ("no", "yes")) == "yes"
     if uri.scheme in _NETWORK:
-        return CameraFeed(lambda: _open_network(uri.name), _without_password(uri.name), uri.number("rate_hz"), wait)
+        return CameraFeed(lambda: _open_network(uri.location), uri.name, uri.number("rate_hz"), wait)
     width, height = uri.integer("width", 640, least=1), uri.integer("height", 480, least=1)
     rate_hz = uri.number("rate_hz", 30.0, least=0.1) or 30.0
     if uri.scheme == "v4l2":
@@ -83,11 +84,6 @@ def _open_v4l2(path: str, width: int, height: int, rate_hz: float, pixels: str) 
 def _open_network(address: str) -> Any:
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _READ_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_TIMEOUT_MS]
     return cv2.VideoCapture(address, cv2.CAP_FFMPEG, limits)
-
-
-def _without_password(address: str) -> str:
-    """The address as it may be logged and shown."""
-    return re.sub(r"//[^/@]*@", "//", address)
 
 
 class CameraFeed:

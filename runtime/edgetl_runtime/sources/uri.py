@@ -10,22 +10,30 @@ from edgetl_runtime.errors import SourceError
 
 __all__ = ["Uri"]
 
+_WITH_QUERIES = ("http", "https", "rtsp")
+
 
 class Uri:
     """Scheme, path and options. Each option is taken once; `finish` refuses those that nobody took."""
 
     def __init__(self, text: str) -> None:
-        parts = urllib.parse.urlsplit(text)
+        try:
+            parts = urllib.parse.urlsplit(text)
+        except ValueError as error:
+            raise SourceError(f"an address whose brackets do not close: {error}") from error
         if not parts.scheme or ":" not in text:
             raise SourceError(f"{text!r} is no address; write it like serial:///dev/ttyUSB0 or file://a.mcap")
         self.text, self.scheme = text, parts.scheme
         self.path = urllib.parse.unquote(parts.netloc + parts.path)
+        host = parts.netloc if parts.password is None else parts.netloc.rpartition("@")[2]
+        self._shown = urllib.parse.unquote(host + parts.path)
+        self._located = parts.netloc + urllib.parse.unquote(parts.path)
         pairs = urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
         self._options: Dict[str, str] = {}
         self._known: List[str] = []
         for name, value in pairs:
             if name in self._options:
-                raise SourceError(f"{text}: the option {name} is given twice")
+                raise SourceError(f"{self.name}: the option {name} is given twice")
             self._options[name] = value
 
     @staticmethod
@@ -35,13 +43,19 @@ class Uri:
 
     @property
     def name(self) -> str:
-        """The address without its options."""
-        return f"{self.scheme}://{self.path}"
+        """The address without its options, as it may be logged and shown: without user and password, too."""
+        return f"{self.scheme}://{self._shown}"
+
+    @property
+    def location(self) -> str:
+        """The address without its options, as a library opens it: user and password stay escaped as they came."""
+        return f"{self.scheme}://{self._located}"
 
     def with_scheme(self, scheme: str) -> Uri:
         """The same path and remaining options under another scheme."""
         other = Uri(f"{scheme}:")
         other.text, other.path, other._options, other._known = self.text, self.path, self._options, self._known
+        other._shown, other._located = self._shown, self._located
         return other
 
     def option(self, name: str, default: str = "") -> str:
@@ -86,4 +100,6 @@ class Uri:
     def finish(self) -> None:
         """Refuse what nobody asked for: a misspelt option must not be ignored."""
         if self._options:
-            raise SourceError(f"{self.name} has no option {sorted(self._options)}; it has {sorted(set(self._known))}")
+            theirs = ". A question mark of the camera's own is written %3F" if self.scheme in _WITH_QUERIES else ""
+            known = sorted(set(self._known))
+            raise SourceError(f"{self.name} has no option {sorted(self._options)}; it has {known}{theirs}")

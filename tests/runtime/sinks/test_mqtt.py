@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from pathlib import Path
@@ -133,6 +134,23 @@ def test_a_broker_that_is_not_there_ends_nothing_and_what_did_not_leave_is_count
         sink.write({"kind": "prediction", "number": number})
     sink.close()
     assert sink.lost == 5
+
+
+@pytest.mark.parametrize("password", ["", "p%41/ss"])
+def test_a_password_arrives_as_it_is_in_the_environment_and_unescaped_from_the_address(
+    password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if password:
+        monkeypatch.setenv("EDGETL_MQTT_PASSWORD", password)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20.0)
+        sink = open_sink(f"mqtt://me:se%40cret@127.0.0.1:{server.getsockname()[1]}/robot")
+        connection = server.accept()[0]
+        with connection:
+            connection.settimeout(20.0)
+            hello = connection.recv(4096)  # MQTT 3.1.1, section 3.1: the user, and then the password
+        sink.close()
+    assert hello.endswith(b"me\0" + bytes([len(password or "se@cret")]) + (password or "se@cret").encode())
 
 
 @pytest.mark.parametrize(

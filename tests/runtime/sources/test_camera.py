@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import logging
 import socket
@@ -96,7 +97,9 @@ def test_a_camera_that_fails_is_opened_again_until_it_is_back(video: Path) -> No
 
 
 class NetworkCamera:
-    """Streams numbered pictures as MJPEG over HTTP, as a network camera does, until it is unplugged."""
+    """Streams numbered pictures as MJPEG over HTTP, to who knows the password, until it is unplugged."""
+
+    KNOWN = b"Authorization: Basic " + base64.b64encode(b"user:s/ecret@%41")
 
     def __init__(self) -> None:
         self.port = 0
@@ -125,7 +128,9 @@ class NetworkCamera:
                 viewer, _ = server.accept()
                 with viewer:
                     viewer.settimeout(1.0)
-                    viewer.recv(4096)
+                    if self.KNOWN not in viewer.recv(4096):
+                        viewer.sendall(b'HTTP/1.0 401 Who?\r\nWWW-Authenticate: Basic realm="camera"\r\n\r\n')
+                        continue
                     viewer.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=f\r\n\r\n")
                     while self._plugged:
                         self.number = (self.number + 1) % 25
@@ -147,9 +152,9 @@ def network_camera() -> Iterator[NetworkCamera]:
 def test_a_network_camera_is_read_and_found_again(
     network_camera: NetworkCamera, caplog: pytest.LogCaptureFixture
 ) -> None:
-    address = f"http://user:secret@127.0.0.1:{network_camera.port}/%3Fview=1?rate_hz=50&keep=50"
+    address = f"http://user:s%2Fecret%40%2541@127.0.0.1:{network_camera.port}/%3Fview=1?rate_hz=50&keep=50"
     with open_source(address) as source:
-        assert source.about.live and "secret" not in source.about.name
+        assert source.about.live and "ecret" not in source.about.name
         before = frames_of(source, 10)
         assert all((later - sooner) % 25 <= 3 for sooner, later in zip(before, before[1:]))  # in their order
         network_camera.unplug()

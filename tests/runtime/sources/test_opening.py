@@ -28,6 +28,7 @@ def vectors(tmp_path: Path) -> Path:
         ("file://notes.docx", r"no source reads this kind of file"),
         ("numpy://none.npy", "cannot be read"),
         ("csi://front", "."),
+        ("http://[10.0.0.7/video", "brackets do not close"),
     ],
 )
 def test_an_address_that_means_nothing_is_refused(address: str, message: str) -> None:
@@ -58,6 +59,21 @@ def test_an_address_that_means_nothing_is_refused(address: str, message: str) ->
 def test_an_option_that_is_wrong_or_not_known_is_refused(vectors: Path, options: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         open_source(f"numpy://{vectors}?{options}")
+
+
+@pytest.mark.parametrize("options", ["?channel=1", "?keep=1&keep=2", "?rate_hz=fast"])
+def test_a_password_is_in_no_message_and_reaches_the_library_as_it_came(options: str) -> None:
+    address = "rtsp://me:p%40ss%2Fword@10.0.0.7:554/a%3Fview=1"
+    assert Uri(address).name == "rtsp://10.0.0.7:554/a?view=1"
+    assert Uri(address).location == "rtsp://me:p%40ss%2Fword@10.0.0.7:554/a?view=1"
+    with pytest.raises(SourceError) as refused:
+        uri = Uri(address + options)
+        uri.integer("keep", 0)
+        uri.number("rate_hz")
+        uri.finish()
+    said = str(refused.value)
+    assert said.startswith("rtsp://10.0.0.7:554/a") and not any(part in said for part in ("p@ss", "p%40ss", "word"))
+    assert ("is written %3F" in said) == ("channel" in options)
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
