@@ -14,8 +14,12 @@ from edgetl_runtime.bundle import read_bundle
 from edgetl_runtime.bundle.members import GoldenSamples, GuardSet, HeadMember
 from edgetl_runtime.errors import BundleCorruptError, BundleFormatError, LabelError
 from edgetl_runtime.heads import fit_regressor
+from edgetl_runtime.live import LabelRequest, LearningThread, Loop, Memory, inputs_of
 from edgetl_runtime.merging import merge_states
 from edgetl_runtime.session import Session
+from edgetl_runtime.smoothing import Thinner
+from edgetl_runtime.sources import Source
+from edgetl_runtime.sources.array_feed import ArrayFeed
 from edgetl_runtime.statistics import Statistics
 from edgetl_runtime.types import Output
 from numpy.typing import NDArray
@@ -216,6 +220,23 @@ def test_a_number_is_explained_by_the_nearest_learnt_samples(
         why = session.explain(FRAMES[120])
         assert why.label is None and why.evidence == ()
         assert why.neighbours[0].number == ids[10] and json.loads(str(why.neighbours[0].label)) == list(TRUTHS[120])
+
+
+def test_what_a_person_corrects_while_it_runs_is_learnt(features: NDArray[np.float32], tmp_path: Path) -> None:
+    with opened(tmp_path / "state", written(tmp_path / "n.edgetl", "ridge", features)) as session:
+        memory, source = Memory(), Source(ArrayFeed("drive", FRAMES[:20], rate_hz=10.0))
+        loop = Loop(session, source, inputs_of(source.about, session.takes), memory=memory)
+        learning = LearningThread(session, memory, loop.tell, thinner=Thinner(0.0))
+        loop.run()
+        learning.ask(LabelRequest(None, number=7, targets=targets(6)))
+        learning.ask(LabelRequest("left", number=8))
+        learning.ask(LabelRequest(None, number=7, targets=targets(6)))
+        learning.close()
+        learnt, *refused = loop.leftover()
+        assert (learnt["kind"], learnt["number"], learnt["targets"]) == ("learnt", 7, targets(6))
+        assert ["targets, {ink, side}" in refused[0]["reason"], "learnt already" in refused[1]["reason"]] == [True] * 2
+        (sample,) = session.samples()
+        assert sample.id == learnt["id"] and json.loads(sample.label) == list(TRUTHS[6])
 
 
 def test_a_bundle_of_classes_takes_no_targets(tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--labels", action="store_true",
-        help='learn from lines on the standard input: {"label": "cup", "number": 12}, or "stamp_s", or a bare label',
+        help='learn from lines on the standard input: {"label": "cup", "number": 12}, or "stamp_s", or a bare label; a'
+        ' head of numbers from {"targets": {"angle": 0.2}, "number": 12}',
     )  # fmt: skip
     parser.add_argument("--teach", metavar="LABEL,...", help="learn at a key: the first letter free of each label")
     parser.add_argument("--name", default="", help="source under which samples are learnt (default: the address)")
@@ -143,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def parse_label(line: str) -> LabelRequest:
-    """A request from a line: JSON with a `label`, or the bare label; raises SourceError."""
+    """A request from a line: JSON with a `label` or with `targets`, or the bare label; raises SourceError."""
     if not line.lstrip().startswith("{"):
         return LabelRequest(line.strip())
     try:
@@ -151,14 +152,20 @@ def parse_label(line: str) -> LabelRequest:
     except (ValueError, RecursionError) as error:
         raise SourceError(f"a label is text, or JSON with the keys label and number: {error}") from error
     label, number, stamp_s = entries.pop("label", None), entries.pop("number", None), entries.pop("stamp_s", None)
-    teach, place = entries.pop("teach", False), entries.pop("place", None)
-    if not isinstance(label, str) or type(teach) is not bool or not isinstance(place, (str, type(None))) or entries:
-        raise SourceError(f"a label has the keys label, number or stamp_s, place and teach; got {line[:200]!r}")
+    teach, place, targets = entries.pop("teach", False), entries.pop("place", None), entries.pop("targets", None)
+    meant = isinstance(label, str) if targets is None else label is None and _are_numbers(targets)
+    if not meant or type(teach) is not bool or not isinstance(place, (str, type(None))) or entries:
+        known = "label (a text) or targets (numbers by name), number or stamp_s, place and teach"
+        raise SourceError(f"a label has the keys {known}; got {line[:200]!r}")
     if number is not None and type(number) is not int:
         raise SourceError(f"the number of an input must be whole; got {number!r}")
     if stamp_s is not None and not (type(stamp_s) in (int, float) and -_LONG_S < stamp_s < _LONG_S):
         raise SourceError(f"the stamp of an input must be a number of seconds; got {stamp_s!r}")
-    return LabelRequest(label, number, stamp_s, teach, place)
+    return LabelRequest(label, number, stamp_s, teach, place, targets)
+
+
+def _are_numbers(targets: Any) -> bool:
+    return isinstance(targets, dict) and all(type(value) in (int, float) for value in targets.values())
 
 
 def _crops(args: argparse.Namespace) -> Optional[CropSpec]:

@@ -54,9 +54,9 @@ class Facts:
         elif kind == "drift":
             self.drift = str(record["words"])
         elif kind == "learnt":
-            self.learnt, self.why = self.learnt + 1, f"learnt {record['label']}"
+            self.learnt, self.why = self.learnt + 1, f"learnt {_told(record)}"
         elif kind == "refused":
-            self.refused, self.why = self.refused + 1, f"refused {record['label']}: {record['reason']}"
+            self.refused, self.why = self.refused + 1, f"refused {_told(record)}: {record['reason']}"
 
     def rows(self, health: Health, paused: str) -> List[Pair]:
         """What to show, as names and texts."""
@@ -222,6 +222,13 @@ class _Messages(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.newest.append(f"{time.strftime('%H:%M:%S')} {record.getMessage()}")
         self.count += 1
+
+
+def _told(record: Mapping[str, Any]) -> str:
+    """The label or the numbers that a record of learning is about; of a line that was neither, nothing."""
+    if "targets" in record:
+        return ", ".join(f"{name} {value}" for name, value in record["targets"].items())
+    return "a label" if record["label"] is None else str(record["label"])
 
 
 def _line(text: str) -> str:

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Optional, Sequence
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 from edgetl_runtime.errors import EdgetlError
 from edgetl_runtime.live.inputs import Input, Memory
@@ -29,14 +29,21 @@ Tell = Callable[[Dict[str, Any]], None]
 class LabelRequest:
     """A label for the input of that number, or of that moment, or the newest; `on_purpose` when a person teaches.
 
-    Of a frame that is cut into crops, a moment has many: then `place` says which.
+    Of a frame that is cut into crops, a moment has many: then `place` says which. A head of numbers learns from
+    `targets`, in place of a label.
     """
 
-    label: str
+    label: Optional[str]
     number: Optional[int] = None
     stamp_s: Optional[float] = None
     on_purpose: bool = False
     place: Optional[str] = None
+    targets: Optional[Mapping[str, float]] = None
+
+    @property
+    def told(self) -> Dict[str, Any]:
+        """What it asked for, as records say it."""
+        return {"label": self.label} if self.targets is None else {"label": None, "targets": dict(self.targets)}
 
 
 class LearningThread:
@@ -147,18 +154,19 @@ class LearningThread:
     def _learn(self, request: LabelRequest, item: Input) -> None:
         began = time.perf_counter()
         try:
-            if self._thinner is not None and not self._thinner.accept(self._session.features(item.data), request.label):
+            kind = request.label or ""
+            if self._thinner is not None and not self._thinner.accept(self._session.features(item.data), kind):
                 self._refused(request, item, "nearly the same was learnt already")
                 return
             sample_id = self._session.learn(
-                item.data, request.label, source=self._source, on_purpose=request.on_purpose
+                item.data, request.label, targets=request.targets, source=self._source, on_purpose=request.on_purpose
             )
         except EdgetlError as error:
             self._refused(request, item, str(error))
             return
-        record = {"kind": "learnt", "number": item.number, "label": request.label, "id": sample_id}
+        record = {"kind": "learnt", "number": item.number, **request.told, "id": sample_id}
         self._tell({**record, "seconds": time.perf_counter() - began})
 
     def _refused(self, request: LabelRequest, item: Optional[Input], reason: str) -> None:
         number = item.number if item is not None else request.number
-        self._tell({"kind": "refused", "number": number, "label": request.label, "reason": reason})
+        self._tell({"kind": "refused", "number": number, **request.told, "reason": reason})

@@ -115,6 +115,7 @@ def test_a_source_that_does_not_fit_the_bundle_is_one_line(
         ('{"label": "cup", "number": 12, "teach": true}', LabelRequest("cup", 12, None, True)),
         ('{"label": "cup", "stamp_s": 1.5}', LabelRequest("cup", None, 1.5)),
         ('{"label": "cup", "place": "door"}', LabelRequest("cup", place="door")),
+        ('{"targets": {"angle": 0.2, "gear": 1}}', LabelRequest(None, targets={"angle": 0.2, "gear": 1})),
     ],
 )
 def test_a_label_is_text_or_json(line: str, request_: LabelRequest) -> None:
@@ -126,6 +127,7 @@ def test_a_label_is_text_or_json(line: str, request_: LabelRequest) -> None:
     ['{"label": 3}', "{}", '{"label": "a", "number": "1"}', '{"label": "a", "stamp_s": NaN}', "{", '{"a": ' * 10_000,
      '{"label": "a", "stamp_s": ' + "9" * 400 + "}",
      '{"label": "a", "place": 1}',
+     '{"targets": [1]}', '{"targets": {"a": true}}', '{"targets": {"a": "1"}}', '{"label": "a", "targets": {"a": 1}}',
      '{"label": "a", "colour": 1}', '{"label": "a", "teach": 1}', '{"label": "a", "number": true}'],
 )  # fmt: skip
 def test_a_senseless_label_is_refused(line: str) -> None:

@@ -60,6 +60,10 @@ def test_numbers_and_silence_are_shown_too() -> None:
     facts.take({"kind": "prediction", "values": {"angle": 0.25}, "outlier": 1.0, "generation": 0, "latency_ms": 1.0,
                 "source": "ok"})  # fmt: skip
     assert dict(facts.rows(WELL, ""))["class"] == "angle 0.25"
+    facts.take({"kind": "learnt", "number": 3, "label": None, "targets": {"angle": 0.5, "gear": 2}, "id": 1})
+    assert dict(facts.rows(WELL, ""))["newest"] == "learnt angle 0.5, gear 2"
+    facts.take({"kind": "refused", "number": None, "label": None, "reason": "it is no label"})
+    assert dict(facts.rows(WELL, ""))["newest"] == "refused a label: it is no label"
 
 
 @pytest.mark.parametrize("plain", [True, False])
