@@ -68,7 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-observe", action="store_true", help="keep nothing that is unlabelled: no word of drift")
     parser.add_argument("--labels-per-s", type=float, default=5.0, metavar="N", help="at most so many are learnt")
     parser.add_argument("--thin", type=float, metavar="DISTANCE", help="leave out near-duplicates of what was learnt")
-    parser.add_argument("--remember-mb", type=int, default=64, help="of inputs, for labels that come late")
+    parser.add_argument(
+        "--remember-mb", type=int, default=64, metavar="MB",
+        help="of inputs, for labels that come late (default 64: 2 s of a 640x480 camera at 30 Hz, hours of an IMU)",
+    )  # fmt: skip
     parser.add_argument("--rate-hz", type=float, help="of windows, for a bundle that does not say")
     parser.add_argument("--stride", type=int, help="steps from window to window")
     parser.add_argument(

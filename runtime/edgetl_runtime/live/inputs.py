@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import threading
 from dataclasses import dataclass
-from typing import Callable, Deque, List, Optional, Sequence
+from typing import Callable, Deque, List, Optional, Sequence, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,14 @@ class Memory:
             self._bytes += item.data.nbytes + _BESIDES_BYTES
             while self._bytes > self._most_bytes and len(self._inputs) > 1:
                 self._bytes -= self._inputs.popleft().data.nbytes + _BESIDES_BYTES
+
+    @property
+    def reach(self) -> Tuple[int, float]:
+        """How many inputs are remembered, and how many seconds they hold."""
+        with self._lock:
+            if not self._inputs:
+                return 0, 0.0
+            return len(self._inputs), self._inputs[-1].stamp_s - self._inputs[0].start_s
 
     def find(
         self, number: Optional[int] = None, stamp_s: Optional[float] = None, place: Optional[str] = None

@@ -80,7 +80,7 @@ class LearningThread:
     def ask(self, request: LabelRequest) -> None:
         """Look the input up at once and learn it soon; never waits."""
         item = self._memory.find(request.number, request.stamp_s, request.place)
-        reason = "it is not remembered any more" if item is None else self._refusal(request, item)
+        reason = self._not_found(request) if item is None else self._refusal(request, item)
         if not reason:
             try:
                 self._requests.put_nowait((request, item))
@@ -93,6 +93,16 @@ class LearningThread:
         """Learn what is waiting and may be learnt now, then end; harmless when repeated."""
         self._closing.set()
         self._thread.join(timeout=timeout_s)
+
+    def _not_found(self, request: LabelRequest) -> str:
+        newest, (count, seconds) = self._memory.find(), self._memory.reach
+        if newest is None:
+            return "nothing was seen yet"
+        if request.number is not None and request.number > newest.number:
+            return f"there is no such input yet: the newest is {newest.number}"
+        if request.place is not None and self._memory.find(place=request.place) is None:
+            return f"there is no place {request.place!r}"
+        return f"it is not remembered: the newest {count:,} inputs are, of {seconds:.1f} s (--remember-mb keeps more)"
 
     def _refusal(self, request: LabelRequest, item: Input) -> str:
         if item.doubt:

@@ -137,11 +137,22 @@ def test_labels_that_come_late_are_learnt_for_the_input_they_name(session: Sessi
 
 
 def test_what_cannot_be_learnt_is_refused_with_the_reason(session: Session) -> None:
-    requests = [LabelRequest("x", number=9999), LabelRequest("", number=3), LabelRequest("a\tb", number=3)]
-    kept = taught(session, recorded(), requests)
+    requests = [
+        (LabelRequest("x", number=9999), f"no such input yet: the newest is {COUNT}"),
+        (LabelRequest("x", number=0), "not remembered: the newest 60 inputs are, of 5.9 s"),
+        (LabelRequest("x", stamp_s=99.0), "not remembered"),
+        (LabelRequest("x", place="door"), "no place 'door'"),
+        (LabelRequest("", number=3), "empty"),
+        (LabelRequest("a\tb", number=3), "control"),
+    ]
+    kept = taught(session, recorded(), [request for request, _ in requests])
     reasons = [record["reason"] for record in kept.of("refused")]
-    assert len(reasons) == 3 and not kept.of("learnt") and not session.samples()
-    assert "not remembered" in reasons[0] and "empty" in reasons[1] and "control" in reasons[2]
+    assert len(reasons) == len(requests) and not kept.of("learnt") and not session.samples()
+    assert [words in reason for (_, words), reason in zip(requests, reasons)] == [True] * len(requests)
+    learning = LearningThread(session, Memory(), kept.write)
+    learning.ask(LabelRequest("x"))
+    learning.close()
+    assert kept.of("refused")[-1]["reason"] == "nothing was seen yet"
 
 
 def test_a_key_pressed_before_an_unplugged_sensor_teaches_nothing(session: Session) -> None:
