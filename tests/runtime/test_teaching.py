@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+import json
+import operator
+import sqlite3
 from pathlib import Path
-from typing import Any, List
+from typing import Any, List, Tuple
 
 import numpy as np
 import pytest
@@ -182,6 +187,43 @@ def test_history_says_in_words_what_happened(tmp_path: Path) -> None:
     assert "because a person said so" in words[3]
     assert "forgot label 9: 1 sample; generations that knew them are gone: 1; the factory head is live" in words[4]
     assert entries[1].evidence["policy"] == "guarded"
+
+
+def leaves(value: Any, path: Tuple[Any, ...] = ()) -> List[Tuple[Any, ...]]:
+    """The ways to all that is inside of JSON data."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return ([path] if path else []) + [way for key, one in inner for way in leaves(one, (*path, key))]
+
+
+def test_a_damaged_entry_of_the_history_hides_no_other_and_is_said(tmp_path: Path) -> None:
+    with guarded(tmp_path / "state") as session:
+        session.learn(FRAMES[NEW[0]], "9")
+        session.rollback()
+        session.forget(label="9")
+    database = sqlite3.connect(tmp_path / "state" / "state.sqlite", isolation_level=None)
+    database.execute("PRAGMA synchronous = OFF")
+    rows = [(number, json.loads(text)) for number, text in database.execute("SELECT id, detail FROM events")]
+    ways = [(number, detail, way) for number, detail in rows for way in leaves(detail)]
+    assert len(ways) > 50
+    damaged = 0
+    with guarded(tmp_path / "state", None, read_only=True) as session:
+        whole = session.history()
+        for number, detail, way in ways:
+            for other in (None, -1.5, "x", [], {}):
+                changed = copy.deepcopy(detail)
+                holder = functools.reduce(operator.getitem, way[:-1], changed)
+                if other is None:
+                    del holder[way[-1]]
+                else:
+                    holder[way[-1]] = other
+                database.execute("UPDATE events SET detail = ? WHERE id = ?", (json.dumps(changed), number))
+                found = session.history()
+                damaged += any("entry is damaged" in entry.words for entry in found)
+                assert [entry.kind for entry in found] == [entry.kind for entry in whole]
+            database.execute("UPDATE events SET detail = ? WHERE id = ?", (json.dumps(detail), number))
+        assert session.history() == whole
+    database.close()
+    assert damaged > 10
 
 
 def right(session: Any, frames: Any, labels: List[str]) -> int:

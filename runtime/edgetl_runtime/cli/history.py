@@ -27,11 +27,17 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({"generation": live, "history": [entry.__dict__ for entry in entries]}))
         return 0
     for entry in entries:
-        # The clock of a device may be wrong; the order is that of the entries.
-        when = datetime.datetime.fromtimestamp(entry.wall_s).strftime("%Y-%m-%d %H:%M")
-        print(f"{when}  {entry.words}")
+        print(f"{_when(entry.wall_s)}  {entry.words}")
     print(f"live now: {f'generation {live}' if live else 'the factory head'}")
     return 0
+
+
+def _when(wall_s: float) -> str:
+    """The clock of a device may be wrong, and a stamp damaged; the order is that of the entries."""
+    try:
+        return datetime.datetime.fromtimestamp(wall_s).strftime("%Y-%m-%d %H:%M")
+    except (OverflowError, OSError, ValueError):
+        return "at no known time"
 
 
 def _positive(text: str) -> int:

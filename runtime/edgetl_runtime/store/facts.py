@@ -64,7 +64,7 @@ class Facts:
         for number, generation, kind, detail, wall_s in reversed(rows):
             try:
                 found.append(Event(int(number), int(generation), str(kind), dict(json.loads(detail)), float(wall_s)))
-            except (TypeError, ValueError):
+            except (ArithmeticError, RecursionError, TypeError, ValueError):
                 continue
         return found
 

@@ -41,9 +41,14 @@ def recovery(store: Store) -> Optional[str]:
 
 
 def _entry(event: Event) -> HistoryEntry:
-    verdict = event.detail.get("verdict")
-    evidence = dict(verdict.get("evidence", {})) if isinstance(verdict, dict) else {}
-    return HistoryEntry(event.generation, event.kind, event.wall_s, _words(event), evidence)
+    """An entry carries no hash, as nothing is decided by it: one that is damaged says so, and hides no other."""
+    try:
+        verdict = event.detail.get("verdict")
+        evidence = dict(verdict.get("evidence", {})) if isinstance(verdict, dict) else {}
+        return HistoryEntry(event.generation, event.kind, event.wall_s, _words(event), evidence)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        words = f"{event.kind}, {_named(event.generation)} is live; the rest of this entry is damaged"
+        return HistoryEntry(event.generation, event.kind, event.wall_s, words)
 
 
 def _words(event: Event) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any, Tuple
 
@@ -82,6 +83,14 @@ def test_history_is_words_and_data(say: Any, tmp_path: Path) -> None:
     assert [entry["kind"] for entry in document["history"]] == ["promote", "rollback", "forget"]
     assert document["history"][0]["evidence"]["policy"] == "guarded"
     assert (document["generation"], document["history"][0]["generation"]) == (0, 1)
+
+
+@pytest.mark.parametrize("stamp", ["9e999", "-1e300", "1e18"])
+def test_a_stamp_that_no_clock_gave_is_told_as_that(stamp: str, say: Any, tmp_path: Path) -> None:
+    with sqlite3.connect(next(tmp_path.rglob("state.sqlite"))) as database:
+        database.execute(f"UPDATE events SET wall_s = {stamp}")
+    code, out, _ = say("history")
+    assert code == 0 and out.startswith("at no known time  installed digits-0-to-8")
 
 
 @pytest.mark.parametrize(
