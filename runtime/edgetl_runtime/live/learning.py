@@ -79,6 +79,9 @@ class LearningThread:
 
     def ask(self, request: LabelRequest) -> None:
         """Look the input up at once and learn it soon; never waits."""
+        if self._limit is not None and not self._limit.accept(time.monotonic()):  # before the search, which costs
+            self._refused(request, None, "labels come faster than they may")
+            return
         item = self._memory.find(request.number, request.stamp_s, request.place)
         reason = self._not_found(request) if item is None else self._refusal(request, item)
         if not reason:
@@ -113,8 +116,6 @@ class LearningThread:
             age_s = time.monotonic() - item.stamp_s
             if age_s > self._newest_within_s:
                 return f"nothing was seen for {age_s:.0f} s"
-        if self._limit is not None and not self._limit.accept(time.monotonic()):
-            return "labels come faster than they may"
         return ""
 
     def _run(self) -> None:

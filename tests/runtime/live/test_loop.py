@@ -194,6 +194,9 @@ def test_the_same_view_again_is_not_learnt_and_a_flood_of_labels_is_held_back(se
     many = [LabelRequest("seven", number=number) for number in range(1, 21)]
     kept = taught(session, recorded(), many, limit=RateLimit(per_s=0.001, burst=5))
     assert len(kept.of("learnt")) == 5 and len(kept.of("refused")) == 15
+    senseless = [LabelRequest("seven", number=0)] * 20  # what is searched for in vain counts too
+    kept = taught(session, recorded(), senseless, limit=RateLimit(per_s=0.001, burst=5))
+    assert ["faster" in record["reason"] for record in kept.of("refused")] == [False] * 5 + [True] * 15
 
 
 def test_who_asks_senselessly_fast_holds_no_prediction_up_and_fills_no_memory(session: Session) -> None:
