@@ -45,7 +45,9 @@ def stored_truths(
     """Labels in the spelling in which `count` samples are stored, or the texts of their targets; raises LabelError."""
     given, other = (targets, labels) if outputs else (labels, targets)
     wanted = f"targets, {{{', '.join(output.name for output in outputs)}}}" if outputs else "a label"
-    if other is not None or isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
+    if other is not None:
+        raise LabelError(f"this head learns from samples with {wanted} each; got {'labels' if outputs else 'targets'}")
+    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
         raise LabelError(f"this head learns from samples with {wanted} each, in a list; got {type(given).__name__}")
     texts = [_checked(one, outputs) if outputs else plain_text(one) for one in given]
     if len(texts) != count:
