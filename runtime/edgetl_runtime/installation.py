@@ -70,7 +70,7 @@ def sweep_leftovers(folder: Path) -> None:
         for path in [*named_files(folder / "trusted", ".*.tmp"), *named_files(folder, ".*.tmp")]:
             number = path.name[1:-4]
             # Keys are brought by a process of its own, which may be doing so now.
-            if not (number.isdigit() and Path(f"/proc/{number}").exists()):
+            if not (number.isdecimal() and Path(f"/proc/{number}").exists()):
                 remove_file(path)
 
 

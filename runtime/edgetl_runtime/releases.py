@@ -70,10 +70,10 @@ def confirmed_key(name: str) -> str:
 def confirmed(store: Store, name: str) -> Optional[Tuple[int, str]]:
     """The highest sequence of that name that was confirmed here, and its bundle."""
     value = store.meta(confirmed_key(name)) or ""
-    return (sequence_of(value), value.partition(" ")[2]) if value[:1].isdigit() else None
+    return (sequence_of(value), value.partition(" ")[2]) if value[:1].isdecimal() else None
 
 
 def sequence_of(value: str) -> int:
     """The sequence in such a note; -1 where it is damaged."""
     number = value.partition(" ")[0]
-    return int(number) if number.isdigit() else -1
+    return int(number) if number.isdecimal() else -1

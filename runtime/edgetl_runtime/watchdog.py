@@ -99,6 +99,6 @@ class Watchdog:
 def _asked_period_s() -> Optional[float]:
     """What the supervisor asked this very process for, in seconds."""
     period_us, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
-    if not period_us.isdigit() or (process and process != str(os.getpid())):
+    if not period_us.isdecimal() or (process and process != str(os.getpid())):
         return None
     return int(period_us) / 1e6

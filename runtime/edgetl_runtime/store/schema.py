@@ -121,7 +121,7 @@ def _seal_of_version_1(label: str, source: str, blob: bytes) -> bytes:
 def _first_generation(connection: sqlite3.Connection) -> None:
     rows = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchall()
     events = connection.execute("SELECT COALESCE(MAX(generation), 0) FROM events").fetchone()[0]
-    number = int(rows[0][0]) if rows and str(rows[0][0]).isdigit() else int(events)
+    number = int(rows[0][0]) if rows and str(rows[0][0]).isdecimal() else int(events)
     last, count, wall_s = connection.execute("SELECT MAX(id), COUNT(*), MAX(wall_s) FROM samples").fetchone()
     connection.execute("DELETE FROM meta WHERE key = 'generation'")
     if count and number < 1:

@@ -190,7 +190,7 @@ class Teacher:
         held = [sample.id for sample in self._store.samples.listed() if sample.role == GUARD]
         offered = self._store.meta("held_offered") or ""
         seed = int.from_bytes(str(self._member.source.feature_space).encode()[:8], "little")
-        self._holding = Holding(seed, held, int(offered) if offered.isdigit() else 0)
+        self._holding = Holding(seed, held, int(offered) if offered.isdecimal() else 0)
         self._judge.restore()
         self._candidate = None
         self._refit(learner, every=True)
