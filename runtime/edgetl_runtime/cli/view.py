@@ -225,7 +225,7 @@ class _Messages(logging.Handler):
 
 
 def _told(record: Mapping[str, Any]) -> str:
-    """The label or the numbers that a record of learning is about; of a line that was neither, nothing."""
+    """The label or the numbers that a record of learning is about; a line that could not be read has neither."""
     if "targets" in record:
         return ", ".join(f"{name} {value}" for name, value in record["targets"].items())
     return "a label" if record["label"] is None else str(record["label"])

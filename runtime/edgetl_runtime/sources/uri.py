@@ -43,7 +43,7 @@ class Uri:
 
     @property
     def name(self) -> str:
-        """The address without its options, as it may be logged and shown: without user and password, too."""
+        """The address without its options, as it may be logged and shown: a password is left out, and whose it is."""
         return f"{self.scheme}://{self._shown}"
 
     @property
