@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sqlite3
 from pathlib import Path
 from typing import Any, List
@@ -350,8 +351,9 @@ def test_a_person_is_asked_before_what_was_learnt_is_left_behind(
     device.teach(device.release(1), 0, 5)
     update = ["install", str(device.other(NAME, sequence=2)), "--state", str(device.state)]
     assert main(update) == 1 and "5 of 5 samples" in capsys.readouterr().err
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    for answer, code in (("", 1), ("no", 1), ("y", 0)):
-        monkeypatch.setattr("builtins.input", lambda prompt, said=answer: said)
+    for answer, code in (("", 1), ("\n", 1), ("no\n", 1), ("y\n", 0)):  # the first: Ctrl-D
+        typed = io.StringIO(answer)
+        monkeypatch.setattr(typed, "isatty", lambda: True)
+        monkeypatch.setattr("sys.stdin", typed)
         assert main(update) == code
     assert device.run() == 2

@@ -8,12 +8,13 @@ import logging
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
+from edgetl_runtime.cli.progress import shown_count
 from edgetl_runtime.cli.sessions import open_state
 from edgetl_runtime.errors import SampleError, SourceError
 from edgetl_runtime.live import inputs_of
 from edgetl_runtime.observing import ObservePolicy
 from edgetl_runtime.session import Session
-from edgetl_runtime.sources import open_source
+from edgetl_runtime.sources import Uri, open_source
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
@@ -57,9 +58,9 @@ def _recorded(session: Session, args: argparse.Namespace) -> Dict[str, Any]:
     stamps: List[float] = []
     labels: List[Optional[str]] = []
     unusable, kept_s = 0, float("-inf")
-    with open_source(address) as source:
+    with open_source(address) as source, shown_count("samples ...") as tell:
         if source.about.live:
-            raise SourceError(f"{address} is live; record it first (edgetl-runtime record), or use run --observe")
+            raise SourceError(f"{source.about.name} is live: `edgetl-runtime run` observes it; or record it first")
         cut = inputs_of(source.about, session.takes)
         while True:
             batch = source.read()
@@ -75,6 +76,7 @@ def _recorded(session: Session, args: argparse.Namespace) -> Dict[str, Any]:
                     logger.debug("input %d cannot be used: %s", item.number, error)
                     continue
                 kept_s = item.stamp_s
+                tell(len(samples))
                 stamps.append(item.stamp_s)
                 labels.append(item.label)
     policy = ObservePolicy(gap_s=0.0, look_every=args.every)
@@ -87,7 +89,7 @@ def _address(text: str) -> str:
         return text
     path = Path(text)
     if path.is_dir():
-        return f"dir://{text}?labels=yes" if any(one.is_dir() for one in path.iterdir()) else f"dir://{text}"
+        return Uri.of_path(text) + ("?labels=yes" if any(one.is_dir() for one in path.iterdir()) else "")
     return text
 
 

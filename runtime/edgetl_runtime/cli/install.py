@@ -49,8 +49,7 @@ def run(args: argparse.Namespace) -> int:
         if args.json or not sys.stdin.isatty():
             raise
         print(error, file=sys.stderr)
-        answer = input("Install it and leave what was learnt with the bundle before? [y/N] ")
-        if answer.strip().lower() not in ("y", "yes"):
+        if not _agreed("Install it and leave what was learnt with the bundle before? [y/N] "):
             return 1
         status = _install(args, True)
     installed = list_installed(Path(args.state))
@@ -81,6 +80,14 @@ def run(args: argparse.Namespace) -> int:
         if beside:
             print(f"  beside it: {', '.join(beside)}; `edgetl-runtime use` switches, and each keeps what it had learnt")
     return 0
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:  # the end of the input is no yes
+        print(file=sys.stderr)
+        return False
 
 
 def _install(args: argparse.Namespace, leave_learnt: bool) -> Dict[str, Any]:

@@ -71,9 +71,16 @@ def _csv_rows(path: Path, names: Sequence[str]) -> List[Tuple[Path, Numbers]]:
             reader.fieldnames = columns
             if not {"path", *names} <= set(columns):
                 raise SourceError(f"{path} needs the columns path,{','.join(names)} in its first line, not {columns}")
-            return [(path.parent / row["path"].strip(), _numbers(row, names, path, reader.line_num)) for row in reader]
+            return [(_image(row, path, reader.line_num), _numbers(row, names, path, reader.line_num)) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"{path} cannot be read as a CSV in UTF-8: {error}") from error
+
+
+def _image(row: Mapping[str, Any], path: Path, line: int) -> Path:
+    name = (row["path"] or "").strip()
+    if not name:
+        raise SourceError(f"{path} line {line}: there is no path")
+    return path.parent / name
 
 
 def _numbers(row: Mapping[str, Any], names: Sequence[str], path: Path, line: int) -> Numbers:

@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+from edgetl_runtime.cli.progress import shown_count
 from edgetl_runtime.errors import SourceError
 from edgetl_runtime.sources import open_source
 
@@ -37,13 +38,16 @@ def run(args: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.append(True))
     began = time.monotonic()
-    with open_source(args.source) as source, Recorder(Path(args.out), source.about, args.lossless) as recorder:
+    with open_source(args.source) as source, Recorder(
+        Path(args.out), source.about, args.lossless
+    ) as recorder, shown_count("samples ...") as tell:
         while not stopped and (args.seconds is None or time.monotonic() - began < args.seconds):
             samples = source.read(0.2)
             if samples is None:
                 break
             for sample in samples:
                 recorder.add(sample)
+            tell(recorder.samples)
         health = source.health()
     if args.json:
         print(json.dumps({"out": args.out, "samples": recorder.samples, "drops": dict(health.drops)}))

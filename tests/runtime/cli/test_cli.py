@@ -11,6 +11,8 @@ from typing import Any, Dict, List, Tuple
 
 import pytest
 from edgetl_runtime.cli import COMMANDS, main
+from edgetl_runtime.cli.numbers import image_targets
+from edgetl_runtime.errors import SourceError
 from PIL import Image
 
 from tests.runtime import golden
@@ -331,3 +333,13 @@ def test_a_decision_is_explained_in_words_and_as_data(say: Any, images: Path) ->
     assert words.startswith(f"{picture}: {document['label']}") and "2 from roof, cosine 1.000" in words
     broken = say("explain", images / "1" / "broken.png")
     assert broken.code == 1 and "none of the files" in broken.err
+
+
+def test_a_line_of_numbers_without_an_image_or_a_number_is_named(tmp_path: Path) -> None:
+    table = tmp_path / "drive.csv"
+    for line, what in (("0.5", "line 3: there is no path"), ("much,b.png", "line 3: each of angle must be a number")):
+        table.write_text(f"angle,path\n0.25,a.png\n{line}\n")
+        with pytest.raises(SourceError, match=what):
+            image_targets([str(table)], ["angle"], {})
+    table.write_text("angle,path\n0.25,a.png\n\n")
+    assert image_targets([str(table)], ["angle"], {}) == [(tmp_path / "a.png", {"angle": 0.25})]

@@ -45,3 +45,19 @@ def test_drift_of_a_folder_learns_nothing(tmp_path: Path, capsys: pytest.Capture
     assert (found["samples"], found["kind"], found["labelled"]) == (64, "covariate shift", 0)
     assert "covariate shift" in told(capsys, "drift", folder, "--gap", 0, "--state", state)
     assert json.loads(told(capsys, "drift", "--state", state, "--json"))["kept"] == 0
+
+
+def test_drift_of_a_folder_of_classes_is_judged_by_them_and_a_live_source_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    state, folder = tmp_path / "state", tmp_path / "100 % #1?"
+    golden.opened(state).close()
+    for number, (frame, label) in enumerate(zip(golden.frames()[:40], golden.labels())):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(frame).convert("RGB").save(folder / label / f"{number:03d}.png")
+    found = json.loads(told(capsys, "drift", folder, "--gap", 0, "--state", state, "--json"))
+    assert (found["samples"], found["labelled"]) == (40, 40)
+    np.save(tmp_path / "digits.npy", golden.frames()[:4])
+    live = f"numpy://{tmp_path / 'digits.npy'}?rate_hz=10&speed=1"
+    assert main(["drift", live, "--state", str(state), "--allow-unsigned"]) == 1
+    assert "digits.npy is live: `edgetl-runtime run` observes it" in capsys.readouterr().err
