@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Dict, NamedTuple, Union
@@ -67,6 +68,7 @@ SOURCES: Dict[str, SourceRow] = {
     "v4l2": SourceRow(f"{_HERE}.opencv_feed", "cv2", _CAMERA),
     "video": SourceRow(f"{_HERE}.opencv_feed", "cv2", _CAMERA),
 }
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")  # RFC 3986, section 3.1
 _SUFFIXES = {
     ".mcap": "mcap", ".bag": "bag", ".db3": "bag", ".npy": "numpy", ".npz": "numpy", ".csv": "csv",
     ".avi": "video", ".mkv": "video", ".mov": "video", ".mp4": "video", ".webm": "video",
@@ -74,13 +76,13 @@ _SUFFIXES = {
 
 
 def open_source(address: Union[str, Path]) -> Source:
-    """Open a source by its address; a plain path means `file://`. Close it, or use it in a `with`.
+    """Open a source by its address; a plain path, also one with colons, means `file://`. Close it, or use a `with`.
 
     Raises SourceError for an address that means nothing, an option that there is not, a missing package (with the
     command that installs it), and what cannot be opened.
     """
     text = str(address)
-    uri = Uri(text if ":" in text else Uri.of_path(text))
+    uri = Uri(text if _SCHEME.match(text) else Uri.of_path(text))
     keep = uri.integer("keep", 0)
     return Source(open_feed(uri), keep or None)
 

@@ -88,12 +88,19 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
             open_source(f"{name}://x")
 
 
-def test_paths_with_spaces_and_signs_are_found(tmp_path: Path) -> None:
-    path = tmp_path / "a b?#ü%20.npy"
+def test_paths_with_spaces_and_signs_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a b?#ü%20 2026-11-21T10:00.npy"
     np.save(path, np.zeros((3, 2)) + np.arange(3)[:, None])
     address = Uri.of_path(str(path))
     with open_source(f"{address}?rate_hz=10") as source:
         assert [sample.data[0] for sample in source] == [0, 1, 2]
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "4.png")
+    (tmp_path / "10:30 % #1").mkdir()
+    (tmp_path / "4.png").rename(tmp_path / "10:30 % #1" / "4.png")
+    for plain in ("10:30 % #1", str(tmp_path / "10:30 % #1")):
+        with open_source(plain) as source:
+            assert [sample.data.shape for sample in source] == [(4, 4, 3)]
 
 
 def test_arrays_are_read_with_stamps_units_and_labels(vectors: Path) -> None:
