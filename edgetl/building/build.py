@@ -19,7 +19,6 @@ from edgetl_runtime.bundle import Manifest, write_bundle
 from edgetl_runtime.bundle.manifest import TOKENIZER, check_title
 from edgetl_runtime.bundle.members import HeadMember
 from edgetl_runtime.engines import Engine, open_engine
-from edgetl_runtime.errors import SourceError
 from edgetl_runtime.heads import Head, TargetHead
 from edgetl_runtime.labels import plain_text
 from edgetl_runtime.preprocess import TextPreprocess
@@ -38,6 +37,7 @@ from edgetl.building.variants import Built, Job, build_variants, feature_space, 
 from edgetl.errors import DatasetError, ParityError, QuantizeError
 from edgetl.extraction import KEPT_SAMPLES, ExtractedPart, extract, run_engine, spread
 from edgetl.key_files import read_private_key
+from edgetl.out_files import checked_out
 from edgetl.parity import Parity, compare
 from edgetl.profiles import load_profile
 from edgetl.progress import Progress, Step, silent
@@ -133,11 +133,7 @@ def build(
     if quantization_aware < 0:
         raise QuantizeError(f"quantization_aware is a number of epochs, 0 for none; got {quantization_aware}")
     private_pem = key if key is None or isinstance(key, bytes) else read_private_key(key)
-    target = Path(out)
-    if not target.parent.is_dir():
-        raise SourceError(f"there is no folder {target.parent} to write {target.name} into; make it first")
-    if target.is_dir():
-        raise SourceError(f"{target} is a folder; name the file to write, such as {target / 'NAME.edgetl'}")
+    target = checked_out(out)
     title = name or _plain_name(target.stem)
     check_title(title, sequence)
 

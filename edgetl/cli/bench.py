@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from pathlib import Path
-
-from edgetl_runtime.errors import SourceError
 
 from edgetl.bench import BenchResult, bench
 from edgetl.cli.progress import shown_progress
+from edgetl.out_files import checked_out, write_page
 from edgetl.reporting.bench_page import bench_page
 
 __all__ = ["EXAMPLE", "add_arguments", "interrupted", "run"]
@@ -33,16 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, and print a table or JSON; 0 when every way that runs reproduces the golden samples."""
-    out = None if args.out is None else Path(args.out)
-    if out is not None and not out.parent.is_dir():
-        raise SourceError(f"there is no folder {out.parent} to write {out.name} into; make it first")
+    out = None if args.out is None else checked_out(args.out)
     with shown_progress() as progress:
         result = bench(
             args.bundle, args.data, engine=args.engine, variant=args.variant, threads=args.threads, runs=args.runs,
             most=args.samples, seed=args.seed, progress=progress,
         )  # fmt: skip
     if out is not None:
-        out.write_text(bench_page(result), encoding="utf-8", errors="xmlcharrefreplace")
+        write_page(out, bench_page(result))
     if args.json:
         print(json.dumps(dataclasses.asdict(result)))
     else:

@@ -27,6 +27,7 @@ from edgetl.cli.progress import shown_progress
 from edgetl.cli.tasks import add_tasks_argument
 from edgetl.cli.windows import add_window_arguments, opened_network_and_data
 from edgetl.key_files import read_private_key
+from edgetl.out_files import checked_out
 from edgetl.project import parse_output
 from edgetl.quantize.fidelity import Limits
 from edgetl.reporting.build_page import write_report
@@ -121,7 +122,8 @@ def run(args: argparse.Namespace) -> int:
     from edgetl.tuning import tune
     from edgetl.tuning.record import record_of
 
-    key = None if args.key is None else read_private_key(args.key, ask)  # before minutes of work
+    checked_out(args.out)  # this and the key before minutes of work
+    key = None if args.key is None else read_private_key(args.key, ask)
     ranking = None if args.choice is None else read_choice(args.choice)
     tuning = tuning_beside(args.weights)
     source, samples = opened_network_and_data(args) if args.data else (opened_backbone(args), None)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgetl_runtime.errors import SourceError
+from edgetl_runtime.sinks.encoding import line_of
 
 from edgetl.cli.backbone import add_split_argument
 from edgetl.cli.progress import shown_progress
 from edgetl.cli.windows import add_window_arguments, opened_data
 from edgetl.errors import BackboneError
+from edgetl.out_files import checked_out, write_page
 from edgetl.quantize.recipes import S8S8
 
 if TYPE_CHECKING:
@@ -71,9 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from edgetl.choosing import choose, compare_with_bundle
     from edgetl.choosing.page import choice_page
 
-    out = None if args.out is None else Path(args.out)
-    if out is not None and not out.parent.is_dir():
-        raise SourceError(f"there is no folder {out.parent} to write {out.name} into; make it first")
+    out = None if args.out is None else checked_out(args.out)
     samples = opened_data(args)
     if not args.backbones and args.bundle is None:
         raise BackboneError("name a BACKBONE to judge, such as torchvision/mobilenet_v2=DEFAULT, or a --bundle")
@@ -89,10 +87,10 @@ def run(args: argparse.Namespace) -> int:
                 cache=args.cache, seed=args.seed, progress=progress,
             )  # fmt: skip
     if out is not None and ranking is not None:
-        out.write_text(choice_page(ranking), encoding="utf-8", errors="xmlcharrefreplace")
+        write_page(out, choice_page(ranking))
     if args.json:
         told = {} if ranking is None else asdict(ranking)
-        print(json.dumps(told if likeness is None else {**told, "bundle": asdict(likeness)}).replace("NaN", "null"))
+        print(line_of(told if likeness is None else {**told, "bundle": asdict(likeness)}).strip())
         return 0
     if likeness is not None:
         print(_compared(likeness))

@@ -6,12 +6,12 @@ import argparse
 import json
 from pathlib import Path
 
-from edgetl_runtime.errors import SourceError
 from edgetl_runtime.terminal import shown
 
 from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, add_split_argument, opened_backbone
 from edgetl.cli.progress import shown_progress
 from edgetl.errors import DatasetError
+from edgetl.out_files import checked_out, write_page
 
 __all__ = ["EXAMPLE", "add_arguments", "interrupted", "run"]
 
@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.data is None:
         raise DatasetError("name the data to check, or a project file that does (edgetl init)")
+    out = checked_out(args.out or f"{Path(args.data).resolve().stem}.check.html")
     extractor = opened_backbone(args) if args.backbone else None
     options = {"holdout": args.holdout, "seed": args.seed, "images": args.images, "verify": False}
     data = dataset(args.data, split=args.split, **options)
@@ -64,11 +65,7 @@ def run(args: argparse.Namespace) -> int:
         result = check_data(
             data, others=others, extractor=extractor, device_data=args.device_data, limit=args.limit, progress=progress
         )
-    out = Path(args.out or f"{Path(args.data).resolve().stem}.check.html")
-    try:
-        out.write_text(check_page(result), encoding="utf-8", errors="xmlcharrefreplace")
-    except OSError as error:
-        raise SourceError(f"the page {out} cannot be written: {error.strerror or error}") from error
+    write_page(out, check_page(result))
     if args.json:
         print(json.dumps({**result.plain(), "page": str(out)}))
     else:

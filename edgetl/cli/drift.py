@@ -6,8 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from edgetl_runtime.errors import SourceError
-
+from edgetl.out_files import checked_out, write_page
 from edgetl.reporting.drift_page import drift_page, read_rehearsal
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
@@ -26,11 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page."""
-    out = Path(args.out)
-    if not out.parent.is_dir():
-        raise SourceError(f"there is no folder {out.parent} to write {out.name} into; make it first")
+    out = checked_out(args.out)
     found = read_rehearsal(Path(args.measured))
-    out.write_text(drift_page(found), encoding="utf-8", errors="xmlcharrefreplace")
+    write_page(out, drift_page(found))
     if args.json:
         print(json.dumps({"page": str(out), "kind": found["kind"], "follows": found["follows"]}))
     else:

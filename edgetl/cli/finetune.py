@@ -90,9 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, write the weights, and print what they are worth."""
     from edgetl.tuning import save_tuned, tune
-    from edgetl.tuning.record import checked_out, record_of
+    from edgetl.tuning.record import checked_weights, record_of
 
-    out = checked_out(args.out)
+    out = checked_weights(args.out)
     source, samples = opened_network_and_data(args)
     leads = os.environ.get("RANK", "0") == "0"
     changes = {**dict(args.set), **{name: getattr(args, name) for name in _OWN}}

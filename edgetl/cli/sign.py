@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from pathlib import Path
 
 from edgetl_runtime.bundle import read_bundle, write_bundle
 
 from edgetl.cli.passphrase import ask
 from edgetl.key_files import read_private_key
+from edgetl.out_files import checked_out
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
@@ -29,10 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check every byte of a bundle and sign it; a signature that it had is replaced."""
+    out = args.bundle if args.out is None else checked_out(args.out)
     private_pem = read_private_key(args.key, ask)
     bundle = read_bundle(args.bundle)
     sequence = bundle.manifest.sequence if args.sequence is None else args.sequence
-    out = Path(args.out or args.bundle)
     write_bundle(out, dataclasses.replace(bundle.manifest, sequence=sequence), bundle.members, private_pem)
     signed = read_bundle(out)
     if args.json:

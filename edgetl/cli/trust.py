@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from edgetl_runtime.bundle.container import replace_file
 from edgetl_runtime.bundle.signature import key_id
@@ -12,6 +11,7 @@ from edgetl_runtime.bundle.trust_set import TrustSet, sign_trust_set
 
 from edgetl.cli.passphrase import ask
 from edgetl.key_files import read_private_key, read_public_key
+from edgetl.out_files import checked_out
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """Sign the set of keys that devices are to trust from now on."""
     revoked = tuple(one for key in args.revoke for one in (_public([key]) if key.endswith(".pub") else [key]))
     trust = TrustSet(args.sequence, _public(args.keys), _public(args.recovery), revoked)
-    out = Path(args.out)
+    out = checked_out(args.out)
     replace_file(out, sign_trust_set(trust, read_private_key(args.key, ask)))
     if args.json:
         print(

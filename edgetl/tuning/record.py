@@ -14,12 +14,14 @@ import numpy as np
 from edgetl_runtime.bundle.container import replace_file
 from edgetl_runtime.errors import SourceError
 
+from edgetl.out_files import checked_out
+
 if TYPE_CHECKING:
     from edgetl.tuning.choice import Choice
     from edgetl.tuning.comparison import Comparison
     from edgetl.tuning.finetuning import Tuned
 
-__all__ = ["checked_out", "record_of", "record_path", "save_tuned"]
+__all__ = ["checked_weights", "record_of", "record_path", "save_tuned"]
 
 FORMAT = 1
 
@@ -37,7 +39,7 @@ def save_tuned(tuned: Tuned, out: str | Path, command: Sequence[str] | None = No
     """
     from safetensors.torch import save
 
-    path = checked_out(out)
+    path = checked_weights(out)
     assert path is not None
     module = tuned.extractor.module
     if module is None:
@@ -51,12 +53,11 @@ def save_tuned(tuned: Tuned, out: str | Path, command: Sequence[str] | None = No
     return record_path(path)
 
 
-def checked_out(out: str | Path | None) -> Path | None:
+def checked_weights(out: str | Path | None) -> Path | None:
     """That path, where weights can be written to it; raises SourceError before any work is done."""
-    path = None if out is None else Path(out)
-    if path is not None and (path.suffix != ".safetensors" or not path.parent.is_dir()):
-        raise SourceError(f"--out is a .safetensors file in a folder that is there; got {path}")
-    return path
+    if out is not None and Path(out).suffix != ".safetensors":
+        raise SourceError(f"--out is a .safetensors file; got {out}")
+    return None if out is None else checked_out(out)
 
 
 def record_of(tuned: Tuned, command: Sequence[str] | None = None) -> dict[str, Any]:

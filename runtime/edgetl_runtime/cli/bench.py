@@ -15,7 +15,7 @@ from edgetl_runtime.board import read_board
 from edgetl_runtime.bundle.container import read_bundle, replace_file
 from edgetl_runtime.cli.progress import print_build_progress
 from edgetl_runtime.doctor import diagnose
-from edgetl_runtime.errors import EngineUnavailableError
+from edgetl_runtime.errors import EngineUnavailableError, SourceError
 from edgetl_runtime.trust import trusted_keys
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
@@ -43,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure every variant in every engine that is here; 0 when those that run reproduce the golden samples."""
     folder = Path(args.state)
+    if args.report is not None and Path(args.report).exists() and not Path(args.report).is_file():
+        raise SourceError(f"--report names a file to write; {args.report} is none")
     bundle = read_bundle(args.bundle, trusted=trusted_keys(folder), allow_unsigned=args.allow_unsigned)
     before = read_board(args.root)
     row = before.identity.row
