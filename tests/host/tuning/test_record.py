@@ -54,9 +54,9 @@ def test_a_resumed_run_leaves_the_record_of_the_whole_run(tmp_path) -> None:
 
 def test_weights_go_where_they_can_only(tmp_path) -> None:
     result = tune(conv_net(), stripes(48), "head")
-    for out in (tmp_path / "weights.pth", tmp_path / "nowhere" / "w.safetensors"):
-        with pytest.raises(SourceError, match="in a folder that is there"):
-            save_tuned(result, out)
+    for out, words in (("weights.pth", r"is a \.safetensors file"), ("nowhere/w.safetensors", "there is no folder")):
+        with pytest.raises(SourceError, match=words):
+            save_tuned(result, tmp_path / out)
 
 
 def test_the_command_leaves_the_record_and_prints_the_same(tmp_path, capsys) -> None:
