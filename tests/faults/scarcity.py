@@ -27,8 +27,9 @@ from tests.faults.ground import Ground
 from tests.faults.scripts import teach
 from tests.faults.states import look, view
 from tests.faults.tracing import REPO, python_path
+from tests.runtime.fake_clock import faketime_library, remove_leftovers
 
-__all__ = ["CLOCKS", "faketime_library", "namespaces_missing", "scarce", "told_by_clocks"]
+__all__ = ["CLOCKS", "namespaces_missing", "scarce", "told_by_clocks"]
 
 _ROOM = "size=64m"
 MIB = 1 << 20
@@ -69,12 +70,6 @@ def scarce(kind: str, ground: Ground, amounts: Sequence[int], mutant: str = "") 
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def faketime_library() -> Path | None:
-    """libfaketime, where it is installed."""
-    found = sorted(Path("/usr/lib").glob("**/libfaketime.so.1"))
-    return found[0] if found else None
-
-
 def told_by_clocks(ground: Ground, mutant: str = "") -> dict[str, dict[str, Any]]:
     """What a life ends in under each clock, and what its events say about the time."""
     library = faketime_library()
@@ -100,8 +95,7 @@ def _life(ground: Ground, variables: dict[str, str], mutant: str) -> dict[str, A
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path(), **variables},
     )  # fmt: skip
     output, errors = child.communicate()
-    for name in (f"faketime_shm_{child.pid}", f"sem.faketime_sem_{child.pid}"):  # libfaketime leaves them
-        Path("/dev/shm", name).unlink(missing_ok=True)
+    remove_leftovers(child.pid)
     if child.returncode != 0:
         raise RuntimeError(errors)
     found: dict[str, Any] = json.loads(output)

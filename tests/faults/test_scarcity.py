@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.ground import Ground
-from tests.faults.scarcity import CLOCKS, faketime_library, scarce, told_by_clocks
+from tests.faults.scarcity import CLOCKS, scarce, told_by_clocks
+from tests.runtime.fake_clock import faketime_library
 
 
 def test_a_full_disk_costs_no_answer_no_sample_and_no_way_back(namespaces: Ground) -> None:

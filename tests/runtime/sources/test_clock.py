@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.runtime.fake_clock import faketime_library
 
 pytest.importorskip("serial", reason="pyserial is not installed")
 
@@ -47,16 +48,15 @@ print(json.dumps({"year": datetime.date.today().year, "values": values, "cuts": 
 """
 
 
-@pytest.mark.skipif(shutil.which("faketime") is None, reason="faketime is not installed")
+@pytest.mark.skipif(faketime_library() is None, reason="no libfaketime here (Debian: apt install faketime)")
 def test_no_step_of_the_wall_clock_changes_a_window(tmp_path: Path) -> None:
     root = str(Path(__file__).resolve().parents[3])
-    library = subprocess.run(["faketime", "-f", "+0d", "printenv", "LD_PRELOAD"], capture_output=True, text=True)
     clock, found = tmp_path / "clock", []
     # As it is; ten years on and back; 1970; and in the middle of the run back by an hour, and on to 2036.
     for shift, then in (("+0", ""), ("+3650d", ""), ("-3650d", ""), ("@1970-01-02 00:00:00", ""), ("+0", "-3600"),
                         ("@1970-01-02 00:00:00", "@2036-01-02 00:00:00")):  # fmt: skip
         settings = {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
-        settings.update(LD_PRELOAD=library.stdout.strip(), FAKETIME_TIMESTAMP_FILE=str(clock))
+        settings.update(LD_PRELOAD=str(faketime_library()), FAKETIME_TIMESTAMP_FILE=str(clock))
         command = [sys.executable, "-c", PROGRAM, root, then]
         for _ in range(30):  # a machine that pauses makes a gap that is really there; a clock that steps, always
             clock.write_text(shift)
