@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ __all__ = ["CropReader", "coco_crops"]
 _log = logging.getLogger(__name__)
 
 _LEAST_SIDE = 8
+_MOST_SIDE = 1e9
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def coco_crops(path: Path, images: Path | None) -> tuple[CropReader, list[str], 
         document = json.loads(path.read_bytes())
         names = {entry["id"]: str(entry["name"]).strip() for entry in document["categories"]}
         files = {entry["id"]: str(entry["file_name"]) for entry in document["images"]}
-        annotations = document["annotations"]
+        annotations = list(document["annotations"])
+        "".join(files.values()).encode()  # JSON can say letters that no file name has
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -104,10 +105,10 @@ def _checked(
     try:
         box, label, image = [float(side) for side in entry["bbox"]], names[entry["category_id"]], entry["image_id"]
         known = image in files
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise DatasetError(f"{where}: needs bbox, category_id and image_id that are there; {error!r}") from error
-    if not known or len(box) != 4 or not all(map(math.isfinite, box)) or not label:
-        raise DatasetError(f"{where}: bbox must be four numbers, of an image and a category that are listed")
+    if not known or len(box) != 4 or not all(abs(side) < _MOST_SIDE for side in box) or not label:
+        raise DatasetError(f"{where}: bbox must be four numbers of pixels, of an image and a category that are listed")
     return box, label, image
 
 

@@ -11,12 +11,14 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
-from edgetl_runtime.errors import SourceError
+from edgetl_runtime.errors import LabelError, SourceError
+from edgetl_runtime.labels import plain_text
 from edgetl_runtime.types import Label
 from edgetl_runtime.windows import WindowSpec
 from numpy.typing import NDArray
 
 from edgetl.data.groups import held_out_groups
+from edgetl.errors import DatasetError
 
 __all__ = ["Dataset", "SampleReader"]
 
@@ -49,6 +51,8 @@ class Dataset:
     Where `held` is given, the samples of these indices are held out, whatever the rest says.
 
     `window` says how a stream is cut into such samples, where they are windows (T, C) of a time series.
+
+    Raises DatasetError for a label that a device refuses to keep: too long, or with control characters.
     """
 
     name: str
@@ -65,6 +69,11 @@ class Dataset:
     def __post_init__(self) -> None:
         if not self.indices:
             object.__setattr__(self, "indices", tuple(range(len(self.labels))))
+        for label in set(self.labels):
+            try:
+                plain_text(str(label))
+            except LabelError as error:
+                raise DatasetError(f"{self.name}: no device can keep this class: {error}") from error
 
     def __len__(self) -> int:
         """N, those that turn out to be unreadable included."""

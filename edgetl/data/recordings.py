@@ -67,8 +67,11 @@ def _wav(path: Path, label: Label, group: str) -> Recording:
         with wave.open(str(path), "rb") as file:
             width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
             data = file.readframes(file.getnframes())
-    except (OSError, EOFError, wave.Error) as error:
-        raise SourceError(f"{path} cannot be read as WAV: {error or 'it ends too early'}; PCM is read") from error
+    # The module says of a chunk that is longer than the file RuntimeError, and of a name with a NUL ValueError.
+    except (OSError, EOFError, RuntimeError, ValueError, wave.Error) as error:
+        raise SourceError(f"{path} cannot be read as WAV: {str(error) or 'it ends too early'}; PCM is read") from error
+    if not 1 <= width <= 4 or rate < 1:
+        raise SourceError(f"{path} cannot be read as WAV: {8 * width} bits at {rate} Hz; PCM of 8 to 32 bits is read")
     data = data[: len(data) // (width * channels) * width * channels]
     if width == 1:
         values = np.frombuffer(data, np.uint8).astype(np.float64) / 128.0 - 1.0

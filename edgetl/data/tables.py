@@ -53,8 +53,9 @@ def npz_arrays(path: Path) -> tuple[Any, Any, Mapping[str, Any]]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read as arrays: {error}") from error
+    # NumPy, zipfile and zlib each have errors of their own, and a shape that lies asks for all the memory there is.
+    except Exception as error:
+        raise DatasetError(f"{path} cannot be read as arrays: {error or type(error).__name__}") from error
     for samples, labels in (("samples", "labels"), ("x", "y")):
         if samples in arrays and labels in arrays:
             return arrays[samples], arrays[labels], arrays

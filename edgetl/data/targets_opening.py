@@ -49,7 +49,7 @@ def targets_dataset(source: Any, targets: Any, holdout: float, name: str | None)
     for output, column in zip(outputs, rows.T, strict=True):
         low = -np.inf if output.low is None else output.low
         high = np.inf if output.high is None else output.high
-        outside = np.flatnonzero(~((column >= low) & (column <= high)))
+        outside = np.flatnonzero(~(np.isfinite(column) & (column >= low) & (column <= high)))
         if len(outside):
             raise DatasetError(
                 f"{title}: {output.name} of sample {outside[0] + 1} is {column[outside[0]]:g}, not a number from"
@@ -94,7 +94,10 @@ def _of_csv(
 
 
 def _columns(targets: Mapping[Any, Any], count: int) -> NDArray[np.float64]:
-    columns = [np.asarray(values, dtype=np.float64) for values in targets.values()]
+    try:
+        columns = [np.asarray(values, dtype=np.float64) for values in targets.values()]
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"targets must be one number a sample: {error}") from error
     if count == 0 or any(column.shape != (count,) for column in columns):
         raise DatasetError(f"targets must be one number a sample, ({count},); got {[c.shape for c in columns]}")
     return np.stack(columns, axis=1)

@@ -120,10 +120,11 @@ def _table(path: Path, key: str) -> Iterator[tuple[str, str | bytes, str, str | 
             reader.fieldnames = columns
             if not {"text", "label"} <= set(columns):
                 raise DatasetError(f"{path} needs the columns text and label in its first line, not {columns}")
+            grouped = key.lower() in columns
             for row in reader:
                 label, where = (row["label"] or "").strip(), f"line {reader.line_num}"
                 if not label:
                     raise DatasetError(f"{path} {where} has an empty label")
-                yield where, row["text"] or "", label, (row[key] or "").strip() if key in columns else None
+                yield where, row["text"] or "", label, (row[key.lower()] or "").strip() if grouped else None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} cannot be read as a CSV in UTF-8: {error}") from error

@@ -148,20 +148,23 @@ def _is_list(path: Path) -> bool:
 
 def _list(path: Path) -> Iterator[_Row]:
     """Rows of a CSV with path and label, maybe group, and start_s and end_s after the recording's first sample."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        reader.fieldnames = [column.strip().lower() for column in reader.fieldnames or []]
-        for row in reader:
-            where = f"{path} line {reader.line_num}"
-            cells = {key: (value or "").strip() for key, value in row.items() if key}
-            if not cells["path"] or not cells["label"]:
-                raise DatasetError(f"{where} has an empty {'label' if cells['path'] else 'path'}")
-            try:
-                start, end = float(cells.get("start_s") or "-inf"), float(cells.get("end_s") or "inf")
-            except ValueError as error:
-                raise DatasetError(f"{where}: start_s and end_s are seconds: {error}") from error
-            file_path = cells["path"] if "://" in cells["path"] else str(path.parent / cells["path"])
-            yield file_path, cells["label"], cells.get("group", ""), start, end
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            reader.fieldnames = [column.strip().lower() for column in reader.fieldnames or []]
+            for row in reader:
+                where = f"{path} line {reader.line_num}"
+                cells = {key: (value or "").strip() for key, value in row.items() if key}
+                if not cells["path"] or not cells["label"]:
+                    raise DatasetError(f"{where} has an empty {'label' if cells['path'] else 'path'}")
+                try:
+                    start, end = float(cells.get("start_s") or "-inf"), float(cells.get("end_s") or "inf")
+                except ValueError as error:
+                    raise DatasetError(f"{where}: start_s and end_s are seconds: {error}") from error
+                file_path = cells["path"] if "://" in cells["path"] else str(path.parent / cells["path"])
+                yield file_path, cells["label"], cells.get("group", ""), start, end
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} cannot be read as a CSV in UTF-8: {error}") from error
 
 
 def _checked(path: Path, label: str, group: str) -> list[Recording]:
