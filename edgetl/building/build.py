@@ -21,6 +21,7 @@ from edgetl_runtime.bundle.members import HeadMember
 from edgetl_runtime.engines import Engine, open_engine
 from edgetl_runtime.heads import Head, TargetHead
 from edgetl_runtime.labels import plain_text
+from edgetl_runtime.out_files import checked_out
 from edgetl_runtime.preprocess import TextPreprocess
 from numpy.typing import NDArray
 
@@ -37,7 +38,6 @@ from edgetl.building.variants import Built, Job, build_variants, feature_space, 
 from edgetl.errors import DatasetError, ParityError, QuantizeError
 from edgetl.extraction import KEPT_SAMPLES, ExtractedPart, extract, run_engine, spread
 from edgetl.key_files import read_private_key
-from edgetl.out_files import checked_out
 from edgetl.parity import Parity, compare
 from edgetl.profiles import load_profile
 from edgetl.progress import Progress, Step, silent

@@ -6,9 +6,11 @@ import argparse
 import dataclasses
 import json
 
+from edgetl_runtime.out_files import checked_out
+
 from edgetl.bench import BenchResult, bench
 from edgetl.cli.progress import shown_progress
-from edgetl.out_files import checked_out, write_page
+from edgetl.html.page import write_page
 from edgetl.reporting.bench_page import bench_page
 
 __all__ = ["EXAMPLE", "add_arguments", "interrupted", "run"]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetl_runtime.heads import HEADS
+from edgetl_runtime.out_files import checked_out
 from edgetl_runtime.types import Output
 
 from edgetl.building.build import build
@@ -27,7 +28,6 @@ from edgetl.cli.progress import shown_progress
 from edgetl.cli.tasks import add_tasks_argument
 from edgetl.cli.windows import add_window_arguments, opened_network_and_data
 from edgetl.key_files import read_private_key
-from edgetl.out_files import checked_out
 from edgetl.project import parse_output
 from edgetl.quantize.fidelity import Limits
 from edgetl.reporting.build_page import write_report

@@ -7,13 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgetl_runtime.out_files import checked_out
 from edgetl_runtime.sinks.encoding import line_of
 
 from edgetl.cli.backbone import add_split_argument
 from edgetl.cli.progress import shown_progress
 from edgetl.cli.windows import add_window_arguments, opened_data
 from edgetl.errors import BackboneError
-from edgetl.out_files import checked_out, write_page
+from edgetl.html.page import write_page
 from edgetl.quantize.recipes import S8S8
 
 if TYPE_CHECKING:

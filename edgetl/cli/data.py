@@ -6,12 +6,13 @@ import argparse
 import json
 from pathlib import Path
 
+from edgetl_runtime.out_files import checked_out
 from edgetl_runtime.terminal import shown
 
 from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, add_split_argument, opened_backbone
 from edgetl.cli.progress import shown_progress
 from edgetl.errors import DatasetError
-from edgetl.out_files import checked_out, write_page
+from edgetl.html.page import write_page
 
 __all__ = ["EXAMPLE", "add_arguments", "interrupted", "run"]
 

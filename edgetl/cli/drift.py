@@ -6,7 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from edgetl.out_files import checked_out, write_page
+from edgetl_runtime.out_files import checked_out
+
+from edgetl.html.page import write_page
 from edgetl.reporting.drift_page import drift_page, read_rehearsal
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]

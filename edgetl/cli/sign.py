@@ -7,10 +7,10 @@ import dataclasses
 import json
 
 from edgetl_runtime.bundle import read_bundle, write_bundle
+from edgetl_runtime.out_files import checked_out
 
 from edgetl.cli.passphrase import ask
 from edgetl.key_files import read_private_key
-from edgetl.out_files import checked_out
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 

@@ -8,10 +8,10 @@ import json
 from edgetl_runtime.bundle.container import replace_file
 from edgetl_runtime.bundle.signature import key_id
 from edgetl_runtime.bundle.trust_set import TrustSet, sign_trust_set
+from edgetl_runtime.out_files import checked_out
 
 from edgetl.cli.passphrase import ask
 from edgetl.key_files import read_private_key, read_public_key
-from edgetl.out_files import checked_out
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
 

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from typing import Protocol
+
+from edgetl_runtime.errors import SourceError
 
 __all__ = [
     "Code", "Columns", "Figure", "Folded", "KeyFigures", "Part", "Remark", "Remarks", "Section", "Table", "Text",
-    "captioned", "page", "style_sheet",
+    "captioned", "page", "style_sheet", "write_page",
 ]  # fmt: skip
 
 
@@ -229,3 +232,11 @@ def _contents(sections: Sequence[Section]) -> str:
 
 def _anchor(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write one HTML page; raises SourceError."""
+    try:
+        path.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
+    except OSError as error:
+        raise SourceError(f"the page {path} cannot be written: {error.strerror or error}") from error

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from edgetl_runtime.bundle.container import replace_file
 from edgetl_runtime.errors import SourceError
-
-from edgetl.out_files import checked_out
+from edgetl_runtime.out_files import checked_out
 
 if TYPE_CHECKING:
     from edgetl.tuning.choice import Choice

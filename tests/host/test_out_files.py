@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from edgetl_runtime.cli import main as device
 from edgetl_runtime.errors import SourceError
+from edgetl_runtime.out_files import checked_out
 
 from edgetl.cli import main
-from edgetl.out_files import checked_out, write_page
+from edgetl.html.page import write_page
 
 COMMANDS = {
     "build": ["build", "--backbone", "timm/none", "--data", "none", "--out", "{out}"],
@@ -41,10 +42,14 @@ def test_a_pipe_a_folder_or_nowhere_is_refused_before_anything_is_opened(
     assert all(stat.S_ISFIFO(Path(f"pipe{suffix}").stat().st_mode) for suffix in ("", ".safetensors"))
 
 
-def test_a_report_of_a_board_replaces_no_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    assert device(["bench", "none.edgetl", "--report", str(tmp_path / "pipe"), "--state", str(tmp_path)]) == 1
-    assert "--report names a file to write" in capsys.readouterr().err
+@pytest.mark.parametrize(("out", "words"), [("pipe", "is no plain file"), ("none/x.json", "there is no folder none")])
+def test_a_report_of_a_board_needs_a_place_before_anything_is_measured(
+    out: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    assert device(["bench", "none.edgetl", "--report", out]) == 1
+    assert words in capsys.readouterr().err and stat.S_ISFIFO(Path("pipe").stat().st_mode)
 
 
 def test_a_page_that_the_disk_does_not_take_is_one_line(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ LEVELS = {
     "statistics": 1, "heads": 1, "adapt": 1, "drift": 1, "guard": 1, "preprocess": 1, "framing": 1,
     "reservoir": 1, "outliers": 1, "windows": 1, "smoothing": 1, "text": 1,
     "bundle": 2, "store": 2, "engines": 2, "sources": 2, "sinks": 2, "board": 2, "blas": 2, "installation": 2,
-    "trust": 2, "extractor": 2, "learner": 2, "watchdog": 2,
+    "trust": 2, "extractor": 2, "learner": 2, "watchdog": 2, "out_files": 2,
     "session": 3, "live": 3, "opening": 3, "serving": 3, "bench": 3, "teaching": 3,
     "answering": 3, "merging": 3, "doctor": 3, "updating": 3, "observing": 3, "releases": 3, "switching": 3,
     "cli": 4, "__init__": 4,

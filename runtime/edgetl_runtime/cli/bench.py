@@ -15,7 +15,8 @@ from edgetl_runtime.board import read_board
 from edgetl_runtime.bundle.container import read_bundle, replace_file
 from edgetl_runtime.cli.progress import print_build_progress
 from edgetl_runtime.doctor import diagnose
-from edgetl_runtime.errors import EngineUnavailableError, SourceError
+from edgetl_runtime.errors import EngineUnavailableError
+from edgetl_runtime.out_files import checked_out
 from edgetl_runtime.trust import trusted_keys
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
@@ -43,8 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure every variant in every engine that is here; 0 when those that run reproduce the golden samples."""
     folder = Path(args.state)
-    if args.report is not None and Path(args.report).exists() and not Path(args.report).is_file():
-        raise SourceError(f"--report names a file to write; {args.report} is none")
+    report_file = None if args.report is None else checked_out(args.report)
     bundle = read_bundle(args.bundle, trusted=trusted_keys(folder), allow_unsigned=args.allow_unsigned)
     before = read_board(args.root)
     row = before.identity.row
@@ -69,16 +69,16 @@ def run(args: argparse.Namespace) -> int:
         "board": before.identity.board,
         "rows": [{**dataclasses.asdict(result), "passed": result.passed} for result in rows],
     }
-    if args.report is not None:
+    if report_file is not None:
         contract = {}
         for name in dict.fromkeys(way.engine for way in ways):
             print(f"the contract of {name} ...", file=sys.stderr, flush=True)
             contract[name] = check_contract(name, {}, threads, cache_dir)
         diagnosis = diagnose(args.state, args.root)
         report = device_report(diagnosis, bundle, rows, contract, before, read_board(args.root))
-        replace_file(Path(args.report), json.dumps(report, indent=1).encode())
+        replace_file(report_file, json.dumps(report, indent=1).encode())
         if not args.json:
-            print(f"{args.report}: what this board proves; it holds no host name, user or path")
+            print(f"{report_file}: what this board proves; it holds no host name, user or path")
     if args.json:
         print(json.dumps(document))
     wrong = [result for result in rows if not result.error and not result.passed]
