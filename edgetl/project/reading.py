@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -92,9 +93,12 @@ class Project:
             raise ProjectError(f"{self.path}: [data] path is missing: where the samples lie")
         how: dict[str, Any] = {key: self.get("data", key) for key in ("holdout", "split") if self.get("data", key)}
         if tasks := self.get("data", "tasks"):
-            how |= {"tasks": dict(one.split(":", 1) for one in tasks), "seed": self.get("data", "seed", 0)}
+            how |= {"tasks": dict(one.partition(":")[::2] for one in tasks), "seed": self.get("data", "seed", 0)}
         elif targets := self.get("data", "targets"):
-            how["targets"] = [parse_output(one) for one in targets]
+            try:
+                how["targets"] = [parse_output(one) for one in targets]
+            except ValueError as error:
+                raise ProjectError(f"{self.where('data', 'targets')}: NAME, or NAME:LOW:HIGH:UNIT; {error}") from error
         else:
             how |= {"seed": self.get("data", "seed", 0), "images": self.get("data", "images"), **self._window()}
         opened: Dataset | TargetDataset = dataset(self.get("data", "path"), **how)
@@ -196,7 +200,10 @@ def _placed(value: Any, section: str, key: str, folder: Path) -> Any:
 
     def here(text: str) -> str:
         given = "://" in text or text.startswith("hf:") or text in _WEIGHTS_BY_NAME
-        return text if given else str(folder / Path(text).expanduser())
+        file = Path(text)
+        with contextlib.suppress(RuntimeError):  # a ~ of nobody here
+            file = file.expanduser()
+        return text if given else str(folder / file)
 
     kind = SETTINGS[section][key].kind
     if kind in ("path", "new path"):
@@ -216,7 +223,9 @@ def _placed(value: Any, section: str, key: str, folder: Path) -> Any:
 
 def _there(value: Any) -> bool:
     text = str(value)
-    return "://" in text or text.startswith("hf:") or text in _WEIGHTS_BY_NAME or Path(text).exists()
+    with contextlib.suppress(OSError):  # a name that is too long
+        return "://" in text or text.startswith("hf:") or text in _WEIGHTS_BY_NAME or Path(text).exists()
+    return False
 
 
 def _texts(value: Any) -> list[str]:

@@ -11,7 +11,7 @@ from edgetl.html.charts import LineChart, Series
 from edgetl.html.page import Part, Section, Table, Text
 from edgetl.reporting.story import Story
 
-__all__ = ["backbone_sections"]
+__all__ = ["backbone_sections", "tuning_parts"]
 
 
 def backbone_sections(result: BuildResult, story: Story) -> list[Section]:
@@ -27,10 +27,14 @@ def backbone_sections(result: BuildResult, story: Story) -> list[Section]:
     if story.tuning is None:
         parts.append(Text(["No record of a fine-tuning lies beside the weights: the network is as it was given."]))
         return sections
-    parts += _comparison(story.tuning)
-    if story.tuning.get("epoch"):
-        sections.append(_curves(story.tuning))
-    return sections
+    gains, curves = tuning_parts(story.tuning)
+    parts += gains
+    return [*sections, *curves]
+
+
+def tuning_parts(tuning: Mapping[str, Any]) -> tuple[list[Part], list[Section]]:
+    """What fine-tuning gave, and its learning curves where it trained."""
+    return _comparison(tuning), [_curves(tuning)] if tuning.get("epoch") else []
 
 
 def _choice(story: Story, extractor: Mapping[str, Any]) -> list[Part]:

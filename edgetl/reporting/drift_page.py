@@ -25,7 +25,7 @@ def read_rehearsal(path: Path) -> dict[str, Any]:
     """What `edgetl-runtime drift RECORDING --json` printed; raises SourceError on anything else."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SourceError(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict) or not set(found) >= _KEYS or not found["steps"]:
         raise SourceError(f"{path} is not what `edgetl-runtime drift RECORDING --json` prints; make it with that")
@@ -33,7 +33,18 @@ def read_rehearsal(path: Path) -> dict[str, Any]:
 
 
 def drift_page(found: dict[str, Any]) -> str:
-    """The whole page as one text; nothing in it needs a network."""
+    """The whole page as one text; nothing in it needs a network. Raises SourceError for a value of another kind."""
+    try:
+        return _page(found)
+    # It comes from another machine, and says hundreds of numbers: each is tried where it is drawn.
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise SourceError(
+            f"what was measured cannot be drawn ({type(error).__name__}: {error}); make it again:"
+            " edgetl-runtime drift RECORDING --json"
+        ) from error
+
+
+def _page(found: dict[str, Any]) -> str:
     sections = [_summary(found), _tests(found)]
     if found["labelled"]:
         sections.append(_right(found))

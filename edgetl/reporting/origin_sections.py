@@ -11,7 +11,7 @@ from edgetl.html.charts import Bar, Bars
 from edgetl.html.page import Code, Columns, Folded, Part, Section, Table, Text
 from edgetl.reporting.story import Story
 
-__all__ = ["content_section", "origin_section", "size_of"]
+__all__ = ["content_section", "origin_section", "size_of", "typed_command"]
 
 
 def content_section(result: BuildResult, story: Story) -> Section:
@@ -51,9 +51,8 @@ def origin_section(result: BuildResult, story: Story) -> Section:
     """Provenance as it stands in the manifest, and what was typed."""
     parts: list[Part] = []
     commands = list(story.commands)
-    typed = (story.tuning or {}).get("command")
-    if typed:
-        commands.insert(0, shlex.join(map(str, typed)))
+    if typed := typed_command(story.tuning or {}):
+        commands.insert(0, typed)
     if commands:
         caption = "Run in this order, with the same data, weights and versions. Hashes below tell whether they are."
         parts.append(Code(caption, [_folded(command) for command in commands]))
@@ -77,6 +76,11 @@ def origin_section(result: BuildResult, story: Story) -> Section:
         run: list[list[str | float | int]] = [[a, b] for a, b in _flat(told)]
         parts.append(Folded("The fine-tuning, as its record says", [Table("", ["what", "value"], run)]))
     return Section("Origin, and how to repeat it", "", parts)
+
+
+def typed_command(tuning: Mapping[str, Any]) -> str:
+    """What was typed to fine-tune, "" where that was done from Python."""
+    return shlex.join(map(str, tuning.get("command") or ()))
 
 
 def size_of(size_bytes: int) -> str:

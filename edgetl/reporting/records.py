@@ -12,13 +12,18 @@ from typing import Any
 
 from edgetl_runtime.errors import SourceError
 
+from edgetl.choosing.page import ranking_table
 from edgetl.choosing.ranking import Candidate, Ranking
+from edgetl.reporting.backbone_section import tuning_parts
+from edgetl.reporting.origin_sections import typed_command
+from edgetl.reporting.summary import transfer_warnings
 
 __all__ = ["read_choice", "tuning_beside"]
 
 logger = logging.getLogger(__name__)
 
 _FORMAT = 1
+_OF_ANOTHER_KIND = (OSError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _FIGURES = ("loo", "log_evidence", "latency_ms")  # NaN where a backbone could not be judged
 
 
@@ -35,7 +40,11 @@ def tuning_beside(weights: str | Path | None) -> Mapping[str, Any] | None:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         made, form = record["weights"]["sha256"], record["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        gains, curves = tuning_parts(record)  # all drawn once before minutes of work
+        for part in (*gains, *curves):
+            part.html()
+        typed_command(record), transfer_warnings(record)
+    except _OF_ANOTHER_KIND as error:
         logger.warning("%s is not the record of a fine-tuning, and is left out of the report: %s", path, error)
         return None
     if form != _FORMAT or made != hashlib.sha256(Path(weights).read_bytes()).hexdigest():
@@ -50,8 +59,10 @@ def read_choice(path: str | Path) -> Ranking:
     try:
         plain = json.loads(Path(path).read_text(encoding="utf-8"))
         candidates = tuple(_candidate(row) for row in plain["candidates"])
-        return Ranking(plain["dataset"], plain["samples"], plain["numbers"], candidates)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        ranking = Ranking(str(plain["dataset"]), int(plain["samples"]), bool(plain["numbers"]), candidates)
+        ranking_table(ranking, "").html()  # drawn once before minutes of work
+        return ranking
+    except _OF_ANOTHER_KIND as error:
         raise SourceError(
             f"{path} is not what `edgetl choose --json` prints ({error}); write it: edgetl choose ... --json > {path}"
         ) from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from edgetl.html.page import Figure, KeyFigures, Part, Remark, Remarks, Section
 from edgetl.reporting.origin_sections import size_of
 from edgetl.reporting.story import Story
 
-__all__ = ["summary"]
+__all__ = ["summary", "transfer_warnings"]
 
 _FEW, _FEW_OF_A_CLASS, _GAIN = 30, 5, 0.005
 _SHOWN = 6
@@ -109,10 +110,11 @@ def _remarks(result: BuildResult, story: Story) -> Iterator[Remark]:
             said += f" up to {100 * chance:.1f} would be."
             yield Remark("Probabilities", "warning", said, "Trust no fixed threshold on a probability.")
     comparison = (story.tuning or {}).get("comparison") or {}
-    for one in comparison.get("warnings", ()):
-        yield Remark("Transfer", "warning", str(one))
+    warnings = transfer_warnings(story.tuning or {})
+    for one in warnings:
+        yield Remark("Transfer", "warning", one)
     before, after = _before(story), (comparison.get("recipe") or {}).get("slda")
-    if before is not None and after is not None and 0 <= after - before < _GAIN and not comparison["warnings"]:
+    if before is not None and after is not None and 0 <= after - before < _GAIN and not warnings:
         said = f"Fine-tuning gave {100 * (after - before):.1f} points over the backbone as it was."
         yield Remark("Fine-tuning", "note", said, "The simpler way is to build from the backbone as it was.")
     if result.source_features:
@@ -149,10 +151,15 @@ def _weak(result: BuildResult) -> Iterator[Remark]:
         yield Remark("Not measured", "warning", f"Classes without a held-out sample: {named}.")
 
 
+def transfer_warnings(tuning: Mapping[str, Any]) -> list[str]:
+    """What the run itself warned of."""
+    return [str(one) for one in (tuning.get("comparison") or {}).get("warnings") or ()]
+
+
 def _before(story: Story) -> float | None:
     """Share right of the head that a bundle has by default, on the features before fine-tuning."""
     comparison = (story.tuning or {}).get("comparison") or {}
     frozen = comparison.get("frozen") or {}
-    if comparison.get("score") != "right" or "slda" not in frozen or not (story.tuning or {}).get("epoch"):
+    if comparison.get("score") != "right" or frozen.get("slda") is None or not (story.tuning or {}).get("epoch"):
         return None
     return float(frozen["slda"])

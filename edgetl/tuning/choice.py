@@ -35,7 +35,7 @@ from edgetl.tuning.workers import Workers
 if TYPE_CHECKING:
     from edgetl.features import Extractor
 
-__all__ = ["Choice", "Trial", "candidate_recipes", "choose_recipe"]
+__all__ = ["Choice", "KeptTrials", "Trial", "candidate_recipes", "choose_recipe"]
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ def choose_recipe(
         "data": part.hash, "extractor": extractor_digest(extractor), "seed": seed,
         "candidates": {name: asdict(recipe) for name, recipe in candidates.items()},
     }  # fmt: skip
-    kept = _Kept(None if checkpoints is None else Path(checkpoints) / "choice", job)
+    kept = KeptTrials(None if checkpoints is None else Path(checkpoints) / "choice", job)
     alive, judged = list(candidates), {name: np.zeros(0) for name in candidates}
     trials: list[Trial] = []
     draws = 1 if timed else DRAWS
@@ -261,7 +261,7 @@ class _Bar:
         self._progress(Step(_STAGE, self._total, self._total))
 
 
-class _Kept:
+class KeptTrials:
     """Trials that were done, in a folder; None keeps nothing. Those of another run are refused."""
 
     def __init__(self, folder: Path | None, job: Mapping[str, Any]) -> None:
@@ -272,16 +272,17 @@ class _Kept:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             record = json.loads(self._path.read_bytes())
+            job, trials = dict(record["job"]), {name: _judged(one) for name, one in record["trials"].items()}
         except FileNotFoundError:
             return
-        except (OSError, ValueError) as error:
+        except (OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise SourceError(f"{self._path} does not hold the trials of a run: {error}; remove its folder") from error
-        if differing := sorted(key for key in self._job if record["job"].get(key) != self._job[key]):
+        if differing := sorted(key for key in self._job if job.get(key) != self._job[key]):
             raise TuningError(
                 f"{self._path.parent.parent} holds another run, which differs in {', '.join(differing)}; name another "
                 "folder, or remove this one to start anew"
             )
-        self._trials = record["trials"]
+        self._trials = trials
 
     def trial(self, name: str, draw: int) -> dict[str, Any] | None:
         """That trial, where it was done."""
@@ -293,3 +294,11 @@ class _Kept:
         self._trials[f"{name} {draw}"] = dict(found)
         if self._path is not None:
             replace_file(self._path, json.dumps({"job": self._job, "trials": self._trials}).encode())
+
+
+def _judged(one: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial as it was written down; raises ValueError, or what its parts do."""
+    rights, samples, seconds = np.array(one["rights"], np.float64), int(one["samples"]), float(one["seconds"])
+    if rights.ndim != 1 or not rights.size or not np.isfinite([*rights, samples, seconds]).all():
+        raise ValueError("a trial has no scores")
+    return {"rights": rights.tolist(), "samples": samples, "seconds": seconds}

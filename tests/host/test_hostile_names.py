@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from edgetl_runtime.errors import SourceError
 from PIL import Image
 
 from edgetl.cli import main
@@ -17,6 +18,8 @@ from edgetl.errors import ProjectError, TuningError
 from edgetl.project import init_project, read_project
 from edgetl.toml_files import read_toml
 from edgetl.tuning.checkpoints import Checkpoints
+from edgetl.tuning.choice import KeptTrials
+from tests.host.changed_json import changed
 
 MARKUP = "<img src=x onerror=alert(1)>"
 
@@ -73,6 +76,21 @@ def test_a_folder_of_checkpoints_that_somebody_else_wrote_is_refused(record: Any
         assert checkpoints.load() is None  # a file that is not there
     except TuningError as error:
         assert str(tmp_path / "run") in str(error)
+
+
+def test_trials_that_somebody_else_wrote_are_refused_or_of_another_run(tmp_path: Path) -> None:
+    path = tmp_path / "choice.json"
+    kept = {"job": {"seed": 1}, "trials": {"full 0": {"rights": [1.0, 0.0], "samples": 2, "seconds": 0.5}}}
+    path.write_text(json.dumps(kept))
+    assert KeptTrials(tmp_path, {"seed": 1}).trial("full", 0) == kept["trials"]["full 0"]
+    for document in [*changed(kept), "["]:
+        path.write_text(json.dumps(document) if document != "[" else "[" * 100_000)
+        try:
+            found = KeptTrials(tmp_path, {"seed": 1}).trial("full", 0)
+        except (SourceError, TuningError) as error:
+            assert str(tmp_path.parent) in str(error)
+        else:
+            assert found is None or np.isfinite([*found["rights"], found["samples"], found["seconds"]]).all()
 
 
 @pytest.mark.parametrize("text", ["a=" + "[" * 10_000, "a=" + "9" * 10_000, "a=\udcff"])

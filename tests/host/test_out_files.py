@@ -42,6 +42,12 @@ def test_a_pipe_a_folder_or_nowhere_is_refused_before_anything_is_opened(
     assert all(stat.S_ISFIFO(Path(f"pipe{suffix}").stat().st_mode) for suffix in ("", ".safetensors"))
 
 
+@pytest.mark.parametrize(("name", "words"), [("a\0b", "cannot write 'a.x00b'"), ("x" * 300, "File name too long")])
+def test_a_name_that_no_file_has_is_one_line(name: str, words: str) -> None:
+    with pytest.raises(SourceError, match=words):
+        checked_out(name)
+
+
 @pytest.mark.parametrize(("out", "words"), [("pipe", "is no plain file"), ("none/x.json", "there is no folder none")])
 def test_a_report_of_a_board_needs_a_place_before_anything_is_measured(
     out: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -15,7 +15,7 @@ from PIL import Image
 import edgetl
 from edgetl.cli import main
 from edgetl.cli.project import add_project_argument, with_project
-from edgetl.errors import ProjectError
+from edgetl.errors import DatasetError, ProjectError
 from edgetl.project import SETTINGS
 from tests.host.tuning.small import stripes
 
@@ -144,6 +144,20 @@ def test_a_sensor_that_pauses_is_read_at_a_rate_that_bridges_the_pauses(
 def test_what_is_wrong_is_said_with_its_line(folder: Path, text: str, said: str) -> None:
     with pytest.raises(ProjectError, match=said):
         edgetl.read_project(written(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("path = 'photos'\ntargets = ['angle:x']", r"edgetl.toml:3: \[data\] targets: .*could not convert"),
+        ("path = 'photos'\ntasks = ['kind']", "several tasks come as a CSV"),
+        ("path = '~nobody-here/x'", "edgetl.toml:2: .*there is no .*~nobody-here/x"),
+        ("path = '" + "x" * 300 + "'", "edgetl.toml:2: .*there is no x"),
+    ],
+)
+def test_what_is_wrong_with_the_data_is_said_when_it_is_opened(folder: Path, text: str, said: str) -> None:
+    with pytest.raises((ProjectError, DatasetError), match=said):
+        edgetl.read_project(written(f"[data]\n{text}\n")).dataset()
 
 
 def test_a_path_that_is_not_there_is_said_with_its_line_when_it_is_needed(folder: Path, capsys: Any) -> None:

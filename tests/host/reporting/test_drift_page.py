@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from edgetl.cli import main
+from edgetl.errors import EdgetlError
+from edgetl.reporting.drift_page import drift_page, read_rehearsal
+from tests.host.changed_json import changed
 
 RIGHT = {"live": 0.9, "guard": 0.9}
 
@@ -47,3 +50,17 @@ def test_another_file_is_refused(content: str, tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "day.json").write_text(content)
     assert main(["drift", str(tmp_path / "day.json"), "--out", str(tmp_path / "day.html")]) == 1
     assert "edgetl drift" in capsys.readouterr().err and not (tmp_path / "day.html").exists()
+
+
+def test_a_file_with_any_value_of_another_kind_is_drawn_or_refused(tmp_path: Path) -> None:
+    refused = 0
+    for document in changed(measured()):
+        (tmp_path / "day.json").write_text(json.dumps(document))
+        try:
+            assert drift_page(read_rehearsal(tmp_path / "day.json")).startswith("<!DOCTYPE html>")
+        except EdgetlError:
+            refused += 1
+    assert refused > 100
+    (tmp_path / "day.json").write_text("[" * 100_000)
+    with pytest.raises(EdgetlError, match="cannot be read"):
+        read_rehearsal(tmp_path / "day.json")

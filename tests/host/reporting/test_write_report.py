@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,20 @@ import edgetl
 from benchmarks.browser import Browser, find_chromium
 from edgetl.building.held_out_answers import Answers, NumberAnswers, calibration_error, chance_error, reliability
 from edgetl.choosing import Candidate, Ranking
+from edgetl.choosing.page import ranking_table
 from edgetl.cli import main
+from edgetl.errors import EdgetlError
 from edgetl.html.matrix import Heatmap
 from edgetl.html.page import Section, page
+from edgetl.reporting.backbone_section import backbone_sections
 from edgetl.reporting.occlusion import occluded_image, occluded_window
+from edgetl.reporting.origin_sections import origin_section
 from edgetl.reporting.records import read_choice, tuning_beside
+from edgetl.reporting.story import Story
+from edgetl.reporting.summary import summary
 from edgetl.tuning import record_path, save_tuned, tune
 from edgetl.tuning.record import record_of
+from tests.host.changed_json import changed
 from tests.host.tuning.small import conv_net, series_net, stripes, waves
 
 CLASSES = [
@@ -176,6 +185,38 @@ def test_the_record_beside_the_weights_is_found_and_another_is_not(tmp_path: Pat
     assert tuning_beside(weights) is None
     record_path(weights).write_text("[1")
     assert tuning_beside(weights) is None
+
+
+def test_a_record_with_any_value_of_another_kind_is_drawn_or_left_out(
+    pictures: tuple[Any, str, dict[str, Any]], tmp_path: Path
+) -> None:
+    result, _, record = pictures
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(b"w")
+    made = {"file": "w.safetensors", "sha256": hashlib.sha256(b"w").hexdigest()}
+    left_out = 0
+    told = {**record, "step_loss": [], "versions": {}, "settings": {"batch": 4}, "weights": made}
+    for document in islice(changed(told), 0, None, 5):  # each value by two or three others
+        record_path(weights).write_text(json.dumps(document))
+        read = tuning_beside(weights)
+        left_out += read is None
+        story = Story(tuning=read)
+        for section in (summary(result, story), *backbone_sections(result, story), origin_section(result, story)):
+            assert section.html().startswith("<section")
+    assert left_out > 30
+
+
+def test_a_choice_with_any_value_of_another_kind_is_drawn_or_refused(tmp_path: Path) -> None:
+    plain = Candidate("a", 8, (12, 12, 1), 0.5, 1.0, 0.2, None, 3.0, 10, 20, (("x86-openvino", True),)).__dict__
+    choice = json.loads(json.dumps({"dataset": "d", "samples": 9, "numbers": False, "candidates": [plain]}))
+    refused = 0
+    for document in changed(choice):
+        (tmp_path / "choice.json").write_text(json.dumps(document))
+        try:
+            ranking_table(read_choice(tmp_path / "choice.json"), "").html()
+        except EdgetlError:
+            refused += 1
+    assert refused > 20
 
 
 def test_a_choice_is_read_as_it_was_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
