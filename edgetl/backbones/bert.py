@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bert_encoder"]
 
+_MOST, _MOST_LAYERS = 1 << 30, 256  # figures of one matrix
 _MASKED = -1e4  # also within float16; e^-10000 is zero in every precision
 _ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 
@@ -38,14 +39,17 @@ def bert_encoder(config: Mapping[str, Any], length: int, pooling: str, normalise
             int(config[key]) for key in ("intermediate_size", "vocab_size", "max_position_embeddings")
         )
         approximate = _ACTIVATIONS[config.get("hidden_act", "gelu")]
-        epsilon = float(config.get("layer_norm_eps", 1e-12))
-    except (KeyError, TypeError, ValueError) as error:
+        epsilon, kinds = float(config.get("layer_norm_eps", 1e-12)), int(config.get("type_vocab_size", 2))
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise BackboneError(f"config.json is not that of a BERT that is known here: {error!r}") from error
     if config.get("model_type") != "bert" or config.get("position_embedding_type", "absolute") != "absolute":
         raise BackboneError(
             f"config.json is of a {config.get('model_type')!r} with {config.get('position_embedding_type')!r}"
             " positions; only bert with absolute ones is built here. Export it to ONNX: text:MODEL.onnx"
         )
+    sides = (dim, heads, layers, inner, words, places, kinds)
+    if min(sides) < 1 or dim * max(sides) > _MOST or layers > _MOST_LAYERS or not 0 <= epsilon < 1:
+        raise BackboneError(f"config.json gives sizes that no encoder here has: {sides}, epsilon {epsilon}")
     if length > places or dim % heads:
         raise BackboneError(f"this encoder has {places} positions, {dim} features and {heads} heads; asked: {length}")
 
@@ -89,7 +93,7 @@ def bert_encoder(config: Mapping[str, Any], length: int, pooling: str, normalise
 
         def __init__(self) -> None:
             super().__init__()
-            tables = {"word": words, "position": places, "token_type": int(config.get("type_vocab_size", 2))}
+            tables = {"word": words, "position": places, "token_type": kinds}
             self.embeddings = nn.ModuleDict(
                 {f"{name}_embeddings": nn.Embedding(rows, dim) for name, rows in tables.items()}
             )

@@ -102,9 +102,8 @@ def _dtype(entry: onnx.ValueInfoProto) -> Any:
 
     kind = entry.type.tensor_type.elem_type
     if kind not in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8):
-        raise BackboneError(
-            f"input {entry.name!r} is {TensorProto.DataType.Name(kind)}; an extractor takes FLOAT, FLOAT16 or UINT8"
-        )
+        said = TensorProto.DataType.Name(kind) if kind in TensorProto.DataType.values() else f"of kind {kind}"
+        raise BackboneError(f"input {entry.name!r} is {said}; an extractor takes FLOAT, FLOAT16 or UINT8")
     return helper.tensor_dtype_to_np_dtype(kind)
 
 

@@ -141,7 +141,7 @@ def _preprocess(folder: Path, request: Request) -> TextPreprocess:
         raise BackboneError(f"{path} has {path.stat().st_size:,} bytes; devices read {MAX_TOKENIZER_BYTES:,} at most")
     document = _document(path)
     cut, said = document.get("truncation"), _document(folder / "sentence_bert_config.json", {})
-    most = said.get("max_seq_length") or (cut["max_length"] if isinstance(cut, dict) else None)
+    most = said.get("max_seq_length") or (cut.get("max_length") if isinstance(cut, dict) else None)
     length = request.size if isinstance(request.size, int) else min(_LENGTH, most if isinstance(most, int) else _LENGTH)
     # Filling up, cutting and reading back are not a device's: it has T, and turns no token into text.
     content = json.dumps({**document, "truncation": None, "padding": None, "decoder": None}, ensure_ascii=False)
@@ -168,17 +168,20 @@ def _pooling(folder: Path) -> tuple[str, bool]:
     chosen = [key for key, value in said.items() if key.startswith("pooling_mode_") and value is True]
     if chosen not in ([], ["pooling_mode_mean_tokens"], ["pooling_mode_cls_token"]):
         raise BackboneError(f"{folder} pools by {chosen}; mean and cls are known here")
-    modules = _document(folder / "modules.json", None)
-    normalise = modules is None or any("Normalize" in str(one.get("type")) for one in modules)
-    if modules is not None and any("Dense" in str(one.get("type")) for one in modules):
+    modules = [str(one) for one in _document(folder / "modules.json", [{"type": "Normalize"}], list)]
+    normalise = any("Normalize" in one for one in modules)
+    if any("Dense" in one for one in modules):
         raise BackboneError(f"{folder} ends in a dense layer, which is not built here: export it whole to ONNX")
     return "cls" if "pooling_mode_cls_token" in chosen else "mean", normalise
 
 
-def _document(path: Path, default: Any = ...) -> Any:
+def _document(path: Path, default: Any = ..., kind: type = dict) -> Any:
     if default is not ... and not path.is_file():
         return default
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise BackboneError(f"{path} cannot be read: {error}") from error
+    if not isinstance(document, kind):
+        raise BackboneError(f"{path} holds a {type(document).__name__}; expected a {kind.__name__}")
+    return document

@@ -188,3 +188,13 @@ def test_two_inputs_are_refused(tmp_path):
     onnx.save(model, tmp_path / "two.onnx")
     with pytest.raises(ExportError, match="exactly one input"):
         extractor(f"onnx:{tmp_path / 'two.onnx'}")
+
+
+@pytest.mark.parametrize("kind", [TensorProto.INT32, -1, 2**31 - 1])
+def test_an_input_that_is_no_picture_is_refused(tmp_path, kind):
+    path = network(tmp_path, [1, 3, 8, 8])
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.elem_type = kind
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(BackboneError, match="takes FLOAT, FLOAT16 or UINT8"):
+        extractor(f"onnx:{path}", output="allocation")

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 import edgetl
-from edgetl.errors import BackboneError, DatasetError, WeightsError
+from edgetl.errors import BackboneError, DatasetError, EdgetlError, WeightsError
 from edgetl.features import reference_features
+from tests.host.changed_json import changed
 from tests.host.text_encoders import CONFIG, write_encoder, write_onnx
 from tests.runtime import texts
 
@@ -105,6 +106,24 @@ def test_what_cannot_be_used_is_refused_with_what_to_do(folder, tmp_path):
     (write_encoder(tmp_path / "d") / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}')
     with pytest.raises(BackboneError, match="pooling_mode_max_tokens"):
         edgetl.extractor(f"text:{tmp_path / 'd'}")
+
+
+FILES = {
+    "config.json": CONFIG, "modules.json": [{"type": "Transformer"}, {"type": "Normalize"}],
+    "1_Pooling/config.json": {"pooling_mode_mean_tokens": True}, "sentence_bert_config.json": {"max_seq_length": 16},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_with_any_value_of_another_kind_is_an_encoder_or_refused(name, tmp_path):
+    path, refused = write_encoder(tmp_path / "encoder"), 0
+    for document in [*changed(FILES[name]), "["]:
+        (path / name).write_text("[" * 100_000 if document == "[" else json.dumps(document))
+        try:
+            assert np.isfinite(features(edgetl.extractor(f"text:{path}"), SAID[:1])).all()
+        except EdgetlError:
+            refused += 1
+    assert refused > 5
 
 
 def test_texts_come_from_folders_tables_and_lists(tmp_path):
