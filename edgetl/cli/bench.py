@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 
+from edgetl_runtime.arguments import MOST_WHOLE, whole
 from edgetl_runtime.out_files import checked_out
 
 from edgetl.bench import BenchResult, bench
@@ -25,10 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help="write a page with the plot of accuracy against latency")
     parser.add_argument("--engine", metavar="NAME", help="this engine only (default: all that are installed)")
     parser.add_argument("--variant", metavar="NAME", help="this variant only (default: all of the bundle)")
-    parser.add_argument("--threads", type=_positive, metavar="N", help="of the engine (default: up to four)")
-    parser.add_argument("--runs", type=_positive, default=200, metavar="N", help="frames a measurement (default 200)")
-    parser.add_argument("--samples", type=_positive, default=500, metavar="N", help="at most so many (default 500)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw of samples (default 0)")
+    parser.add_argument("--threads", type=whole(1, 1024), metavar="N", help="of the engine (default: up to four)")
+    parser.add_argument("--runs", type=whole(), default=200, metavar="N", help="frames a measurement (default 200)")
+    parser.add_argument("--samples", type=whole(), default=500, metavar="N", help="at most so many (default 500)")
+    parser.add_argument("--seed", type=whole(0, MOST_WHOLE), default=0, help="of the draw of samples (default 0)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -84,9 +85,3 @@ def _number(value: float | None, digits: int = 2) -> str:
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1; got {text!r}")
-    return int(text)

@@ -231,6 +231,8 @@ def _labelled(part: Recording, window: WindowSpec, name: str) -> Iterator[tuple[
                 yield data, None if stretch.labels == "" else stretch.labels
                 continue
             low, high = np.searchsorted(stretch.stamps_s, first), np.searchsorted(stretch.stamps_s, last, "right")
+            if low == high:  # a window of one step, between two samples
+                low, high = max(low - 1, 0), high + 1
             values, counts = np.unique(stretch.labels[low:high], return_counts=True)
             most = int(counts.argmax())
             label = values[most].item()

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from tests.house.source import Import, Module, called_name, dotted, room_of
 
 LEVELS = {
-    "errors": 0, "types": 0, "numerics": 0, "labels": 0, "documents": 0, "terminal": 0,
+    "errors": 0, "types": 0, "numerics": 0, "labels": 0, "documents": 0, "terminal": 0, "arguments": 0,
     "statistics": 1, "heads": 1, "adapt": 1, "drift": 1, "guard": 1, "preprocess": 1, "framing": 1,
     "reservoir": 1, "outliers": 1, "windows": 1, "smoothing": 1, "text": 1,
     "bundle": 2, "store": 2, "engines": 2, "sources": 2, "sinks": 2, "board": 2, "blas": 2, "installation": 2,

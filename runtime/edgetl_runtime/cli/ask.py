@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict
 from typing import Any, Dict
 
+from edgetl_runtime.arguments import MOST_WHOLE, whole
 from edgetl_runtime.cli.sessions import add_policy, open_state
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
@@ -19,8 +20,10 @@ EXAMPLE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
-    parser.add_argument("--most", type=int, metavar="N", help="at most N new questions (default: what is left today)")
-    parser.add_argument("--question", type=int, metavar="NUMBER", help="the question to answer, with --label")
+    left = "at most N new questions (default: what is left today)"
+    parser.add_argument("--most", type=whole(), metavar="N", help=left)
+    answered = "the question to answer, with --label"
+    parser.add_argument("--question", type=whole(0, MOST_WHOLE), metavar="NUMBER", help=answered)
     parser.add_argument("--label", help="what its samples are")
     add_policy(parser)
 

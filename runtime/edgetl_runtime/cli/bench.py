@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+from edgetl_runtime.arguments import whole
 from edgetl_runtime.bench import BenchRow, bench_bundle, bench_ways, device_report
 from edgetl_runtime.bench.rows import check_contract
 from edgetl_runtime.board import read_board
@@ -30,8 +31,9 @@ EXAMPLE = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
     parser.add_argument("bundle", help="the .edgetl file")
-    parser.add_argument("--runs", type=_positive, default=200, metavar="N", help="frames a measurement (default 200)")
-    parser.add_argument("--threads", type=_positive, metavar="N", help="of the engine (default: the board's profile)")
+    parser.add_argument("--runs", type=whole(), default=200, metavar="N", help="frames a measurement (default 200)")
+    threads = "of the engine (default: the board's profile)"
+    parser.add_argument("--threads", type=whole(1, 1024), metavar="N", help=threads)
     parser.add_argument(
         "--report",
         metavar="FILE",
@@ -106,9 +108,3 @@ def _line(row: BenchRow) -> str:
 
 def _number(value: Optional[float], digits: int = 2) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1; got {text!r}")
-    return int(text)

@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
+from edgetl_runtime.arguments import number, whole
 from edgetl_runtime.cli.progress import shown_count
 from edgetl_runtime.cli.sessions import open_state
 from edgetl_runtime.errors import SampleError, SourceError
@@ -33,10 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "recording", nargs="?", metavar="RECORDING",
         help="a recording, a folder of images, or the address of either (default: what this state has observed)",
     )  # fmt: skip
-    parser.add_argument("--gap", type=_seconds, default=1.0, metavar="S", help="keep one in S seconds (default 1)")
-    parser.add_argument("--every", type=_positive, default=32, metavar="N", help="look after N samples (default 32)")
+    parser.add_argument("--gap", type=number(), default=1.0, metavar="S", help="keep one in S seconds (default 1)")
+    parser.add_argument("--every", type=whole(), default=32, metavar="N", help="look after N samples (default 32)")
     parser.add_argument(
-        "--judge-every", type=_positive, default=5, metavar="N",
+        "--judge-every", type=whole(), default=5, metavar="N",
         help="of a recording with labels, let every N-th judge the adapters (default 5)",
     )  # fmt: skip
 
@@ -127,19 +128,3 @@ def _step(step: Dict[str, Any]) -> str:
     shares: List[Tuple[str, float]] = sorted(step["right"].items(), key=lambda pair: -pair[1])
     told = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares if name != "guard")
     return f"  up to {step['samples']:<6}{step['kind']:<17}" + (f"right: {told}" if told else "")
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1; got {text!r}")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected seconds, 0 or more; got {text!r}")
-    return value

@@ -8,6 +8,7 @@ import logging
 from dataclasses import asdict
 from typing import Any, Dict, Iterable, List, Tuple
 
+from edgetl_runtime.arguments import whole
 from edgetl_runtime.cli.images import labelled_paths, read_or_skip
 from edgetl_runtime.cli.sessions import open_state
 from edgetl_runtime.cli.texts import add_samples, asked_texts
@@ -26,7 +27,8 @@ _MOST_CLASSES = 5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
     add_samples(parser, "image files, or folders of them")
-    parser.add_argument("--neighbours", type=int, default=5, metavar="N", help="nearest samples to name (default 5)")
+    nearest = "nearest samples to name (default 5)"
+    parser.add_argument("--neighbours", type=whole(), default=5, metavar="N", help=nearest)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import argparse
 import datetime
 import json
 
+from edgetl_runtime.arguments import whole
 from edgetl_runtime.cli.sessions import open_state
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
@@ -15,7 +16,7 @@ EXAMPLE = "edgetl-runtime history --state state/\n  edgetl-runtime history --las
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
-    parser.add_argument("--last", type=_positive, default=20, metavar="N", help="so many entries (default %(default)s)")
+    parser.add_argument("--last", type=whole(), default=20, metavar="N", help="so many entries (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,9 +39,3 @@ def _when(wall_s: float) -> str:
         return datetime.datetime.fromtimestamp(wall_s).strftime("%Y-%m-%d %H:%M")
     except (OverflowError, OSError, ValueError):
         return "at no known time"
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1; got {text!r}")
-    return int(text)

@@ -9,6 +9,7 @@ import random
 from pathlib import Path
 from typing import Any, Collection, Dict, List, Sequence, Tuple, Union
 
+from edgetl_runtime.arguments import MOST_WHOLE, whole
 from edgetl_runtime.cli.images import folder_label, labelled_paths, read_or_skip
 from edgetl_runtime.cli.numbers import image_targets, named_value
 from edgetl_runtime.cli.progress import shown_count
@@ -48,14 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for a bundle of numbers: one that all these images have; may be repeated. A CSV names them line by line",
     )  # fmt: skip
     parser.add_argument("--source", default="", help="where they come from, so that all of it can be forgotten at once")
-    parser.add_argument("--per-class", type=_positive, metavar="N", help="at most N images a class, drawn at random")
+    parser.add_argument("--per-class", type=whole(), metavar="N", help="at most N images a class, drawn at random")
     parser.add_argument(
         "--teach", action="store_true",
         help="a person gives these labels on purpose: the first of a class counts like a new class",
     )  # fmt: skip
     add_policy(parser)
     add_keep_raw(parser)
-    parser.add_argument("--seed", type=int, default=0, help="of the random draw (default 0)")
+    parser.add_argument("--seed", type=whole(0, MOST_WHOLE), default=0, help="of the random draw (default 0)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -151,12 +152,6 @@ def _learn(session: Session, batch: List[Tuple[Found, Truth]], source: str, teac
     given: Dict[str, Any] = {"targets": targets} if targets else {"labels": labels}
     ids = session.learn_many(frames, **given, source=source, on_purpose=teach)
     return list(zip(ids, labels if labels else ["numbers"] * len(ids)))
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1; got {text!r}")
-    return int(text)
 
 
 def _draw(chosen: List[Tuple[Found, str]], most: int, seed: int) -> List[Tuple[Found, str]]:

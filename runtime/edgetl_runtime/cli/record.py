@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+from edgetl_runtime.arguments import number
 from edgetl_runtime.cli.progress import shown_count
 from edgetl_runtime.errors import SourceError
 from edgetl_runtime.sources import open_source
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
     parser.add_argument("source", metavar="ADDRESS", help="a source: serial://, v4l2://, csi://, rtsp://, mcap://, ...")
     parser.add_argument("--out", required=True, metavar="FILE.mcap", help="a new file; one that is there is kept")
-    parser.add_argument("--for", type=float, dest="seconds", metavar="SECONDS", help="stop after that long")
+    parser.add_argument("--for", type=number(more=True), dest="seconds", metavar="SECONDS", help="stop after that long")
     parser.add_argument("--lossless", action="store_true", help="frames as PNG in place of JPEG")
 
 
@@ -35,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
     except ImportError as error:
         raise SourceError(f"recording needs mcap: {error}; pip install 'edgetl-runtime[mcap]'") from error
     stopped = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.append(True))
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, lambda *_: stopped.append(True))
     began = time.monotonic()
     with open_source(args.source) as source, Recorder(
         Path(args.out), source.about, args.lossless

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from edgetl_runtime.arguments import MOST_WHOLE, whole
 from edgetl_runtime.cli.sessions import open_state
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
@@ -18,7 +19,8 @@ EXAMPLE = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
     parser.add_argument(
-        "--to", type=int, metavar="N", help="the generation to go to, 0 being the factory head; default: the one before"
+        "--to", type=whole(0, MOST_WHOLE), metavar="N",
+        help="the generation to go to, 0 being the factory head; default: the one before",
     )
 
 

@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import logging
+import math
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ import time
 from contextlib import ExitStack
 from typing import Any, Optional
 
+from edgetl_runtime.arguments import number, whole
 from edgetl_runtime.cli.keys import Keys
 from edgetl_runtime.cli.sessions import add_keep_raw, add_policy, open_state
 from edgetl_runtime.cli.view import View
@@ -59,26 +61,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--view", action="store_true", help="show what goes on in this terminal; without --to nothing else is written"
     )
-    parser.add_argument("--smooth", type=float, default=0.5, metavar="SECONDS", help="memory of decisions; 0: none")
+    parser.add_argument("--smooth", type=number(), default=0.5, metavar="SECONDS", help="memory of decisions; 0: none")
     parser.add_argument(
         "--smooth-by", choices=MODES, default=MODES[0],
         help="decide by probabilities that fade, or by counting winners (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--unknown", type=float, metavar="OUTLIER", help="decide nothing beyond this outlier score")
-    parser.add_argument("--no-observe", action="store_true", help="keep nothing that is unlabelled: no word of drift")
-    parser.add_argument("--labels-per-s", type=float, default=5.0, metavar="N", help="at most so many are learnt")
-    parser.add_argument("--thin", type=float, metavar="DISTANCE", help="leave out near-duplicates of what was learnt")
     parser.add_argument(
-        "--remember-mb", type=int, default=64, metavar="MB",
+        "--unknown", type=number(-math.inf), metavar="OUTLIER", help="decide nothing beyond this outlier score"
+    )
+    parser.add_argument("--no-observe", action="store_true", help="keep nothing that is unlabelled: no word of drift")
+    parser.add_argument(
+        "--labels-per-s", type=number(more=True), default=5.0, metavar="N", help="at most so many are learnt"
+    )
+    parser.add_argument(
+        "--thin", type=number(), metavar="DISTANCE", help="leave out near-duplicates of what was learnt"
+    )
+    parser.add_argument(
+        "--remember-mb", type=whole(0, 1 << 20), default=64, metavar="MB",
         help="of inputs, for labels that come late (default 64: 2 s of a 640x480 camera at 30 Hz, hours of an IMU)",
     )  # fmt: skip
-    parser.add_argument("--rate-hz", type=float, help="of windows, for a bundle that does not say")
-    parser.add_argument("--stride", type=int, help="steps from window to window")
+    parser.add_argument("--rate-hz", type=number(more=True), help="of windows, for a bundle that does not say")
+    parser.add_argument("--stride", type=whole(), help="steps from window to window")
     parser.add_argument(
         "--crop", action="append", metavar="NAME:LEFT,TOP,RIGHT,BOTTOM",
         help="judge this part of each frame on its own, in fractions of the frame; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--for", type=float, dest="seconds", metavar="SECONDS", help="stop after that long")
+    parser.add_argument("--for", type=number(more=True), dest="seconds", metavar="SECONDS", help="stop after that long")
     add_policy(parser)
     add_keep_raw(parser)
 

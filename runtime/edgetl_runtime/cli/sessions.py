@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Optional, Union
 
+from edgetl_runtime.arguments import whole
 from edgetl_runtime.engines import BuildProgress
 from edgetl_runtime.guard import POLICIES
 from edgetl_runtime.opening import open_session
@@ -28,7 +29,7 @@ def add_policy(parser: argparse.ArgumentParser) -> None:
 def add_keep_raw(parser: argparse.ArgumentParser) -> None:
     """The option of the commands that learn."""
     parser.add_argument(
-        "--keep-raw", type=int, nargs="?", const=_RAW_MB, default=0, metavar="MB",
+        "--keep-raw", type=whole(0, 1 << 20), nargs="?", const=_RAW_MB, default=0, metavar="MB",
         help="keep the newest learnt samples themselves beside their features, up to so many megabytes (default"
         f" {_RAW_MB}), so that an update with another extractor can learn them again; off unless asked for",
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
@@ -10,6 +10,7 @@ __all__ = ["WindowSpec", "parse_window"]
 
 MAX_STEPS = 1 << 20
 MAX_CHANNELS = 256
+MAX_RATE_HZ = 1e7
 _RESAMPLING = ("linear", "mean")
 
 
@@ -35,9 +36,9 @@ class WindowSpec:
         for what, value in (("length", self.length), ("stride", self.stride)):
             if type(value) is not int or not 0 < value <= MAX_STEPS:
                 raise ValueError(f"{what} must be an integer from 1 to {MAX_STEPS} steps; got {value!r}")
-        _check_positive("rate_hz", self.rate_hz)
+        _check_positive("rate_hz", self.rate_hz, MAX_RATE_HZ)
         if self.most_gap_s is not None:
-            _check_positive("most_gap_s", self.most_gap_s)
+            _check_positive("most_gap_s", self.most_gap_s, sys.float_info.max)
         if self.resample not in _RESAMPLING:
             raise ValueError(f"resample must be one of {_RESAMPLING}; got {self.resample!r}")
         if len(self.channels) > MAX_CHANNELS or len(set(self.channels)) != len(self.channels):
@@ -84,6 +85,6 @@ def parse_window(declared: Mapping[str, Any]) -> WindowSpec:
     return WindowSpec(**fields)
 
 
-def _check_positive(what: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"{what} must be a number above 0; got {value!r}")
+def _check_positive(what: str, value: Any, most: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= most:
+        raise ValueError(f"{what} must be a number above 0, at most {most:g}; got {value!r}")

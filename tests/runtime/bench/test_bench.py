@@ -38,11 +38,13 @@ def measured(path: Path, *ways: Any, **options: Any) -> List[BenchRow]:
     return list(bench_bundle(read_bundle(path), path, tuple(ways), threads=1, runs=20, **options))
 
 
-def test_a_row_has_the_figures_of_a_fresh_process() -> None:
-    way = bench_ways(golden.bundle().manifest, engine="onnxruntime")[0]
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_row_has_the_figures_of_a_fresh_process(engine: str) -> None:
+    pytest.importorskip(engine)
+    way = bench_ways(golden.bundle().manifest, engine=engine)[0]
     (row,) = measured(golden.BUNDLE, way)
     assert row.error == "" and row.passed and row.runs == 20
-    assert row.description.startswith("onnxruntime ") and row.golden["max_rel"] <= row.golden["allowed"]
+    assert row.description.startswith(f"{engine} ") and row.golden["max_rel"] <= row.golden["allowed"]
     assert row.golden["samples"] == 8 and row.golden["decisions_differing"] == 0
     assert row.p50_ms and row.p99_ms and row.raw_p50_ms and row.frames_per_s and row.preprocess_p50_ms
     assert row.p50_ms <= row.p99_ms and row.overhead_pct is not None and row.build_s is None
