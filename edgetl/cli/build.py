@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from edgetl_runtime.arguments import MOST_WHOLE, whole
 from edgetl_runtime.heads import HEADS
 from edgetl_runtime.out_files import checked_out
 from edgetl_runtime.types import Output
@@ -102,7 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--holdout", type=float, default=0.2, metavar="SHARE", help="kept from training to measure (default 0.2)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the split (default 0)")
+    parser.add_argument("--seed", type=whole(0, MOST_WHOLE), default=0, help="of the split (default 0)")
     parser.add_argument(
         "--head",
         choices=sorted(HEADS),

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgetl_runtime.arguments import MOST_WHOLE, whole
 from edgetl_runtime.out_files import checked_out
 from edgetl_runtime.sinks.encoding import line_of
 
@@ -53,13 +54,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bundle", metavar="FILE",
         help="say how far the data is from what this bundle was trained on; with or without BACKBONE",
     )  # fmt: skip
-    parser.add_argument("--samples", type=int, default=500, metavar="N", help="judge on at most so many (default 500)")
+    parser.add_argument(
+        "--samples", type=whole(), default=500, metavar="N", help="judge on at most so many (default 500)"
+    )
     parser.add_argument(
         "--device", action="append", default=[], metavar="ID", help="a board whose memory it must fit; may be repeated"
     )
     parser.add_argument("--out", metavar="FILE", help="write a page with the plot of accuracy against latency")
     parser.add_argument("--cache", metavar="FOLDER", help="keep features here, to go on after an interruption")
-    parser.add_argument("--seed", type=int, default=0, help="of the split and of the draw of samples (default 0)")
+    parser.add_argument(
+        "--seed", type=whole(0, MOST_WHOLE), default=0, help="of the split and of the draw of samples (default 0)"
+    )
     parser.add_argument(
         "--holdout", type=float, default=0.2, metavar="SHARE", help="kept out of the choice (default 0.2)"
     )

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from edgetl_runtime.arguments import MOST_WHOLE, whole
 from edgetl_runtime.out_files import checked_out
 from edgetl_runtime.terminal import shown
 
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--device-data", metavar="WHERE", help="a folder of images, or the address of a recording, as the device sees"
     )
     parser.add_argument("--holdout", type=float, default=0.2, metavar="SHARE", help="kept from training (default 0.2)")
-    parser.add_argument("--seed", type=int, default=0, help="of the split (default 0)")
+    parser.add_argument("--seed", type=whole(0, MOST_WHOLE), default=0, help="of the split (default 0)")
     add_split_argument(parser)
     parser.add_argument(
         "--limit", type=float, default=0.01, metavar="P", help="a label less likely than this is named (default 0.01)"

@@ -6,6 +6,8 @@ import argparse
 import json
 import os
 
+from edgetl_runtime.arguments import whole
+
 from edgetl.cli.progress import shown_progress
 from edgetl.demo import DemoResult, run_demo
 
@@ -16,7 +18,9 @@ EXAMPLE = "edgetl demo"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
-    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="how many networks and splits (default 5)")
+    parser.add_argument(
+        "--seeds", type=whole(1, 100), default=5, metavar="N", help="how many networks and splits (default 5)"
+    )
     parser.add_argument(
         "--out", default="build/demo", metavar="FOLDER", help="where everything is written (default build/demo)"
     )

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from edgetl_runtime.arguments import MOST_WHOLE, whole
+
 from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, add_split_argument
 from edgetl.cli.progress import shown_progress
 from edgetl.cli.tasks import add_tasks_argument
@@ -69,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quantization-aware", type=int, metavar="EPOCHS",
         help="in the end teach the network to give the same features when it is rounded to INT8 (default 0)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of the split and of training (default 0)")
+    parser.add_argument("--seed", type=whole(0, MOST_WHOLE), default=0, help="of the split and of training (default 0)")
     parser.add_argument(
         "--holdout", type=float, default=0.2, metavar="SHARE", help="kept from training to measure (default 0.2)"
     )

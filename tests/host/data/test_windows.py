@@ -81,6 +81,18 @@ def test_a_window_has_the_label_of_most_of_its_samples_or_is_left_out():
     assert data.skipped["of several labels"] > 0 and set(data.labels) == {"a", "b"}
 
 
+def test_a_window_of_one_step_has_the_label_of_its_moment():
+    stamps = np.arange(600) / 30.0
+    labels = np.array(["a"] * 300 + ["b"] * 300)
+    data = edgetl.dataset(
+        [Recording("long", stamps, stamps[:, None], labels, "one")], window=WindowSpec(1, 1, 70.0), holdout=0.0
+    )
+    assert len(data) > 1300 and set(data.labels) == {"a", "b"}
+    for sample, label in data:
+        if abs(sample[0, 0] - 10.0) > 0.04:
+            assert label == ("a" if sample[0, 0] < 10.0 else "b")
+
+
 def test_a_person_is_on_one_side_of_the_split():
     data = edgetl.dataset(persons(), window=SPEC)
     held = set(data.held_out.groups)
