@@ -25,7 +25,8 @@ def test_a_declaration_comes_back() -> None:
     "change",
     [
         {"length": 0}, {"length": 2.0}, {"length": True}, {"stride": -1}, {"rate_hz": 0}, {"rate_hz": math.inf},
-        {"rate_hz": 1e22}, {"rate_hz": 10**400}, {"rate_hz": "20"}, {"channels": "ax"}, {"channels": ["ax", "ax"]}, {"units": ["g"]}, {"resample": "cubic"},
+        {"rate_hz": 1e22}, {"rate_hz": 10**400}, {"rate_hz": "20"}, {"channels": "ax"},
+        {"channels": ["ax", "ax"]}, {"units": ["g"]}, {"resample": "cubic"},
         {"resample": ["mean"]}, {"most_gap_s": -1.0}, {"channels": [1, 2]}, {"colour": 1}, {"length": 1 << 30},
     ],
 )  # fmt: skip
