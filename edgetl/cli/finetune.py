@@ -21,6 +21,7 @@ from edgetl.tuning.recipes import CANDIDATES, DEFAULT, RECIPES, Recipe
 
 __all__ = ["EXAMPLE", "add_arguments", "interrupted", "run"]
 
+_SWITCH = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 _OWN = ("epochs", "batch", "rate", "quantization_aware")
 
 EXAMPLE = (
@@ -171,9 +172,11 @@ def _change(text: str) -> tuple[str, Any]:
     kinds: Mapping[str, Any] = {field.name: type(getattr(Recipe(), field.name)) for field in fields(Recipe)}
     if name not in kinds or not value:
         raise argparse.ArgumentTypeError(f"expected FIELD=VALUE with a field of {', '.join(kinds)}; got {text!r}")
-    if kinds[name] is bool:
-        return name, value.lower() in ("1", "true", "yes", "on")
+    if name in _OWN:
+        raise argparse.ArgumentTypeError(f"{name} has an option of its own: --{name.replace('_', '-')} {value[:40]}")
     try:
-        return name, kinds[name](value)
+        return name, _SWITCH[value.lower()] if kinds[name] is bool else kinds[name](value)
+    except KeyError as error:
+        raise argparse.ArgumentTypeError(f"{name} is true or false; got {value[:40]!r}") from error
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{name} takes a {kinds[name].__name__}; got {value!r}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any
 
 from edgetl.errors import TuningError
@@ -98,6 +99,10 @@ _CHOICES = {
     "precision": ("auto", "bf16", "fp32"),
 }
 _SHARES = ("blocks", "warmup", "average", "label_smoothing", "jitter", "light", "validation")
+_KINDS: Mapping[type, tuple[type, str]] = {
+    bool: (bool, "true or false"), int: (Integral, "a whole number"), float: (Real, "a number"), str: (str, "a text"),
+}  # fmt: skip
+_MOST = 1e30  # float32 holds it
 _POSITIVE = ("batch", "rate", "depth_rate", "head_rate")
 
 
@@ -111,6 +116,12 @@ def chosen_recipe(name: str, changes: Mapping[str, Any]) -> Recipe:
     given = {key: value for key, value in changes.items() if value is not None}
     if "epochs" in given:
         given = {"steps": 0, **given}
+    for key, value in given.items():
+        kind, words = _KINDS[type(getattr(RECIPES[name], key))]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise TuningError(f"{key} is {words}; got {value!r}")
+        if kind in (Integral, Real) and not abs(given[key]) <= _MOST:
+            raise TuningError(f"{key} is at most {_MOST:g}; got {value!r}")
     recipe = replace(RECIPES[name], **given)
     for key, allowed in _CHOICES.items():
         if getattr(recipe, key) not in allowed:

@@ -88,7 +88,7 @@ def test_commands_choose_and_finetune_and_build_take_what_the_one_before_gave(fo
     assert main(["build", *common, "--weights", str(weights), "--out", str(tmp_path / "b.edgetl")]) == 0
 
 
-@pytest.mark.parametrize("change", ["rank=3", "mixup=much", "mixup"])
+@pytest.mark.parametrize("change", ["rank=3", "mixup=much", "mixup", "rate=0.1", "flip=maybe", "flip="])
 def test_a_field_that_no_recipe_has_is_wrong_usage(change: str, capsys) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["finetune", "--backbone", "x", "--data", "y", "--set", change])

@@ -148,6 +148,8 @@ def test_every_recipe_runs(name: str) -> None:
         ({"batch": 0}, "batch must be positive"),
         ({"mixup": -1.0}, "mixup must not be negative"),
         ({"validation": 1.5}, "validation is a share"),
+        ({"rate": 1e300}, r"rate is at most 1e\+30"), ({"clip": float("inf")}, "clip is at most"),
+        ({"flip": 2}, "flip is true or"), ({"batch": 1.5}, "batch is a whole"), ({"rate": "0.1"}, "rate is a number"),
         ({"precision": "fp8"}, "precision is one of auto, bf16, fp32"),
         ({"recompute": True, "batch_statistics": "moving"}, "recompute would count every batch twice"),
         ({"recipe": "full", "epochs": 1, "rate": 1e30, "clip": 0.0}, "the loss of epoch 1 is"),
