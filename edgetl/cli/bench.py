@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 
 from edgetl_runtime.arguments import MOST_WHOLE, whole
 from edgetl_runtime.out_files import checked_out
+from edgetl_runtime.sinks.encoding import line_of
 
 from edgetl.bench import BenchResult, bench
 from edgetl.cli.progress import shown_progress
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if out is not None:
         write_page(out, bench_page(result))
     if args.json:
-        print(json.dumps(dataclasses.asdict(result)))
+        print(line_of(dataclasses.asdict(result)).strip())
     else:
         print(_table(result))
         if out is not None:

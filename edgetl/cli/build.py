@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from dataclasses import asdict, replace
@@ -13,6 +12,7 @@ from typing import Any
 from edgetl_runtime.arguments import MOST_WHOLE, whole
 from edgetl_runtime.heads import HEADS
 from edgetl_runtime.out_files import checked_out
+from edgetl_runtime.sinks.encoding import line_of
 from edgetl_runtime.types import Output
 
 from edgetl.building.build import build
@@ -153,9 +153,8 @@ def run(args: argparse.Namespace) -> int:
             result, samples, tuning=tuning, ranking=ranking, commands=[shlex.join(["edgetl", *sys.argv[1:]])],
             progress=progress,
         )  # fmt: skip
-    print(
-        json.dumps({**_plain(result), "report": str(report)}) if args.json else f"{_text(result)}\n  report: {report}"
-    )
+    told = line_of({**_plain(result), "report": str(report)}).strip()
+    print(told if args.json else f"{_text(result)}\n  report: {report}")
     return 0
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from edgetl_runtime.arguments import MOST_WHOLE, whole
 from edgetl_runtime.out_files import checked_out
+from edgetl_runtime.sinks.encoding import line_of
 from edgetl_runtime.terminal import shown
 
 from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, add_split_argument, opened_backbone
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         )
     write_page(out, check_page(result))
     if args.json:
-        print(json.dumps({**result.plain(), "page": str(out)}))
+        print(line_of({**result.plain(), "page": str(out)}).strip())
     else:
         splits = ", ".join(f"{count} {name}" for name, count in result.splits.items())
         print(shown(f"{result.name}: {result.samples} samples ({splits}), {len(result.classes)} classes"))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 
 from edgetl_runtime.arguments import whole
+from edgetl_runtime.sinks.encoding import line_of
 
 from edgetl.cli.progress import shown_progress
 from edgetl.demo import DemoResult, run_demo
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with shown_progress() as progress:
         result = run_demo(args.out, seeds=args.seeds, python=args.device_python, progress=progress)
-    print(json.dumps(result.to_json()) if args.json else _text(result, args.out))
+    print(line_of(result.to_json()).strip() if args.json else _text(result, args.out))
     return 0
 
 

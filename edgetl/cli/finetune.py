@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from edgetl_runtime.arguments import MOST_WHOLE, whole
+from edgetl_runtime.sinks.encoding import line_of
 
 from edgetl.cli.backbone import add_backbone_arguments, add_network_arguments, add_split_argument
 from edgetl.cli.progress import shown_progress
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     if out is not None:
         save_tuned(result, out, ["edgetl", *sys.argv[1:]])
     if args.json:
-        print(json.dumps({**record_of(result), "out": None if out is None else str(out)}))
+        print(line_of({**record_of(result), "out": None if out is None else str(out)}).strip())
     else:
         print(_text(result, out))
     return 0
