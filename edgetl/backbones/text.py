@@ -168,7 +168,8 @@ def _pooling(folder: Path) -> tuple[str, bool]:
     chosen = [key for key, value in said.items() if key.startswith("pooling_mode_") and value is True]
     if chosen not in ([], ["pooling_mode_mean_tokens"], ["pooling_mode_cls_token"]):
         raise BackboneError(f"{folder} pools by {chosen}; mean and cls are known here")
-    modules = [str(one) for one in _document(folder / "modules.json", [{"type": "Normalize"}], list)]
+    modules = _document(folder / "modules.json", [{"type": "Normalize"}], list)
+    modules = [str(one.get("type") if isinstance(one, dict) else one) for one in modules]
     normalise = any("Normalize" in one for one in modules)
     if any("Dense" in one for one in modules):
         raise BackboneError(f"{folder} ends in a dense layer, which is not built here: export it whole to ONNX")

@@ -18,8 +18,7 @@ def whole(least: int = 1, most: int = 10**9) -> Callable[[str], int]:
 
     def parsed(text: str) -> int:
         if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
-            above = f"of at least {least}" if most >= 10**9 else f"from {least} to {most}"
-            raise argparse.ArgumentTypeError(f"expected a whole number {above}; got {text[:40]!r}")
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}; got {text[:40]!r}")
         return int(text)
 
     return parsed
@@ -34,9 +33,8 @@ def number(least: float = 0.0, most: float = 1e9, more: bool = False) -> Callabl
         except ValueError:
             value = math.nan
         if not (math.isfinite(value) and least <= value <= most) or (more and value == least):
-            limit = "" if least == -math.inf else f" above {least:g}" if more else f" of at least {least:g}"
-            limit += "" if most >= 1e9 else f", at most {most:g}"
-            raise argparse.ArgumentTypeError(f"expected a number{limit}; got {text[:40]!r}")
+            first = f"above {least:g}" if more else f"of at least {least:g}"
+            raise argparse.ArgumentTypeError(f"expected a number {first}, at most {most:g}; got {text[:40]!r}")
         return value
 
     return parsed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from typing import Any, Callable
 
 import pytest
@@ -15,7 +14,7 @@ WRONG = ["", " ", "x", "1.5", "1_0", "\u00b2", "\u0661", "nan", "0x1", "--1", "9
 
 @pytest.mark.parametrize("text", [*WRONG, "0", "-1", "1000000001"])
 def test_what_is_no_whole_number_is_refused(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number of at least 1; got ") as refused:
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number from 1 to 1") as refused:
         whole()(text)
     assert len(str(refused.value)) < 120
 
@@ -24,7 +23,7 @@ def test_what_is_no_whole_number_is_refused(text: str) -> None:
     ("parse", "text", "value"),
     [
         (whole(), "1", 1), (whole(), "+7", 7), (whole(0, MOST_WHOLE), str(MOST_WHOLE), MOST_WHOLE),
-        (number(), "0", 0.0), (number(more=True), "1e-9", 1e-9), (number(-math.inf), "-2.5", -2.5),
+        (number(), "0", 0.0), (number(more=True), "1e-9", 1e-9), (number(-1e9), "-2.5", -2.5),
     ],
 )  # fmt: skip
 def test_what_is_within_its_limits_is_taken(parse: Callable[[str], Any], text: str, value: float) -> None:
@@ -35,7 +34,7 @@ def test_what_is_within_its_limits_is_taken(parse: Callable[[str], Any], text: s
     ("parse", "text"),
     [
         (number(), "-0.1"), (number(), "nan"), (number(), "inf"), (number(), "1e10"), (number(more=True), "0"),
-        (number(-math.inf), "-inf"), (number(), "x"), (whole(0, MOST_WHOLE), str(MOST_WHOLE + 1)),
+        (number(-1e9), "-inf"), (number(), "x"), (whole(0, MOST_WHOLE), str(MOST_WHOLE + 1)),
         (whole(1, 1024), "1025"),
     ],
 )  # fmt: skip

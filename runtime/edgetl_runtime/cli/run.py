@@ -6,7 +6,6 @@ import argparse
 import io
 import json
 import logging
-import math
 import signal
 import sys
 import threading
@@ -67,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="decide by probabilities that fade, or by counting winners (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--unknown", type=number(-math.inf), metavar="OUTLIER", help="decide nothing beyond this outlier score"
+        "--unknown", type=number(-1e9), metavar="OUTLIER", help="decide nothing beyond this outlier score"
     )
     parser.add_argument("--no-observe", action="store_true", help="keep nothing that is unlabelled: no word of drift")
     parser.add_argument(
