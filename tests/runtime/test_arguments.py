@@ -47,7 +47,7 @@ COMMANDS = {
     "run dir://x": ["for", "smooth", "unknown", "labels-per-s", "thin", "remember-mb", "keep-raw", "stride", "rate-hz"],
     "record dir://x --out x.mcap": ["for"], "learn x": ["per-class", "seed", "keep-raw"], "history": ["last"],
     "explain x": ["neighbours"], "ask": ["most", "question"], "drift x": ["gap", "every", "judge-every"],
-    "bench x": ["runs", "threads"], "rollback": ["to"], "forget": ["sample"],
+    "bench x": ["runs", "threads"], "rollback": ["to"],
 }  # fmt: skip
 
 

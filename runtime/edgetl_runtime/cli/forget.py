@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 
-from edgetl_runtime.arguments import MOST_WHOLE, whole
 from edgetl_runtime.cli.sessions import open_state
 
 __all__ = ["EXAMPLE", "add_arguments", "run"]
@@ -16,9 +15,7 @@ EXAMPLE = "edgetl-runtime forget --label kestrel --state state/"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this command."""
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--sample", type=whole(0, MOST_WHOLE), metavar="ID", help="one sample, by the id that `learn` gave"
-    )
+    what.add_argument("--sample", type=int, metavar="ID", help="one sample, by the id that `learn` gave")
     what.add_argument("--label", help="all that was learnt here under a label")
     what.add_argument("--source", help="all that was learnt here from a source")
 
