@@ -7,18 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgetl.cli import main
 from tests.runtime import golden
 
 
-def refused(constant: str) -> None:
+def no_constant(constant: str) -> None:
     raise AssertionError(f"{constant} is no JSON")
 
 
 def test_an_r2_of_numbers_that_do_not_vary_is_null(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from PIL import Image
-
     (tmp_path / "net.onnx").write_bytes(golden.bundle().members["extractor.onnx"])
     rows = ["path,ink"]
     for number in range(30):
@@ -29,5 +28,5 @@ def test_an_r2_of_numbers_that_do_not_vary_is_null(tmp_path: Path, capsys: pytes
                  "--targets", "ink", "--out", str(tmp_path / "b.edgetl"), "--size", "8", "--channels", "L",
                  "--json"])  # fmt: skip
     assert done == 0
-    told = json.loads(capsys.readouterr().out, parse_constant=refused)
+    told = json.loads(capsys.readouterr().out, parse_constant=no_constant)
     assert told["outputs"][0]["name"] == "ink" and "null" in json.dumps(told["output_errors"])
